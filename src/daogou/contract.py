@@ -1,0 +1,123 @@
+"""The whole system on one screen: the tables that come in, the question, and who answers it.
+
+Axes in names: B queries, C candidates, E events, I items, K list length, U users. Ids are text outside and dense int32 codes inside
+(−1 = unknown); `data.vocab` is the only border. Times are int64 microseconds UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from daogou.config import Config
+    from daogou.data.dataset import Dataset
+    from daogou.data.histories import Histories
+
+Codes = NDArray[np.int32]
+Scores = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Times = NDArray[np.int64]
+
+# ---- tables -------------------------------------------------------------------------------------------------------------------
+EVENTS = {"user_id": "text*", "item_id": "text*", "event": "text*", "time": "time*", "value": "number", "session_id": "text",
+          "request_id": "text", "position": "integer", "context": "json", "event_id": "text"}  # fmt: skip
+ITEMS = {"item_id": "text*", "title": "text", "description": "text", "category": "category", "brand": "tag", "price": "number",
+         "currency": "tag", "image": "image", "available": "flag", "created": "time", "kind": "tag"}  # fmt: skip
+USERS = {"user_id": "text*", "consent": "flag"}
+"""Column → kind; `*` is required. Items and users also carry the attributes that the scenario declares. `shown` is an event too."""
+
+
+# ---- the question -------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """B shoppers as known right now. A guest is a query with user −1; models answer from the history wherever they can."""
+
+    history: "Histories"  # signal events, oldest first: what a model learns taste from
+    user_B: Codes  # −1 = guest or unknown
+    now_B: Times
+    context: "Histories"  # the items on the page (product, cart); empty rows elsewhere
+    attributes: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)  # registration attributes, [B] of str | float | None
+
+    def __len__(self) -> int:
+        return len(self.user_B)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> "Queries":
+        """The queries of some rows, in that order."""
+        attributes = {name: values[rows] for name, values in self.attributes.items()}
+        return Queries(history=self.history[rows], user_B=self.user_B[rows], now_B=self.now_B[rows], context=self.context[rows], attributes=attributes)
+
+
+class TopK(NamedTuple):
+    """Best first. Places that could not be filled hold code −1 and score −inf."""
+
+    codes_BK: Codes
+    scores_BK: Scores
+
+
+class Reason(NamedTuple):
+    """One cause of a recommendation: `item` of the history added `weight` to the score. `how` is `exact` or `left-out`."""
+
+    item: int
+    weight: float
+    how: str
+
+
+# ---- who answers --------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The circumstances of a fit: everything that is neither data nor hyperparameter."""
+
+    seed: int = 0
+    threads: int = 1
+    progress: "Progress | None" = None
+    checkpoint: Path | None = None  # directory for interrupted fits; None = do not keep
+
+
+class Progress(Protocol):
+    """Told how far a fit is. `total` may be unknown (None)."""
+
+    def __call__(self, step: str, done: float, total: float | None) -> None: ...
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """Learns from a Dataset, answers Queries. Batch equals single; `allowed` counts before top-k; nothing unknown is ever returned."""
+
+    config: "Config"
+    n_items: int  # I of the vocabulary it was fitted on; later items have higher codes and are unknown to it
+
+    def fit(self, data: "Dataset", run: Run) -> Self: ...
+    def recommend(self, queries: Queries, k: int, allowed: Mask | None = None) -> TopK: ...  # allowed: [I] or [B, I]
+    def score(self, queries: Queries, candidates: Codes | None = None) -> Scores: ...  # [B, C]; None = the whole catalogue, [B, I]
+    def similar(self, items: Codes, k: int) -> TopK: ...  # [len(items), k], never the item itself
+    def explain(self, queries: Queries, item: int) -> list[Reason]: ...  # of a single query (B = 1), strongest first
+    def save(self, directory: Path) -> None: ...
+    @classmethod
+    def load(cls, directory: Path) -> Self: ...
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """A recommender whose knowledge is a sum over users: someone can be subtracted, exactly."""
+
+    def forget(self, data: "Dataset") -> Self: ...  # data: the events of those to forget; equals a fit that never saw them
+
+
+class Encoder(Protocol):
+    """Turns texts or images into vectors. Vectors of different `id` or `version` are not comparable."""
+
+    id: str
+    version: str
+    dim: int
+
+    def encode(self, things: Sequence[str | bytes]) -> tuple[Scores, Mask]: ...  # unit vectors [n, dim]; False where there is no vector
+
+
+class Reader(Protocol):
+    """Reads a known format: yields (table name, rows as a polars frame with daogou's columns, first line number)."""
+
+    def __call__(self, path: Path, **options: Any) -> Any: ...

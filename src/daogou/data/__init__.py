@@ -1,0 +1,1 @@
+"""Tables, vocabularies, snapshots: everything between a file and a model."""
