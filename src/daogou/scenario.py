@@ -95,6 +95,8 @@ class Scenario(Config):
     "Models to train and their hyperparameters; `kind` names the plugin where it differs from the key."
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
+    answers: dict[str, str] = {}
+    "Which placement answers the fixed questions of the API: `similar` and `bought_together` of an item."
     words: dict[str, dict[str, str]] = {}
     "Names of things by locale: `item`, `items`, `user`, and the reason of each model (`because.ease`)."
 
@@ -105,7 +107,9 @@ class Scenario(Config):
         for place in self.placements:
             for model in place.retrieve:
                 if model not in self.models:
-                    raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")
+                    raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")        for question, place_name in self.answers.items():
+            if place_name not in names:
+                raise ValueError(f"answers.{question} names the placement {place_name!r}, which is not declared; there are: {', '.join(names)}")
 
     def placement(self, name: str) -> Placement:
         """The placement of that name, or `UnknownName` with the names that exist."""
