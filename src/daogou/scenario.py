@@ -107,7 +107,8 @@ class Scenario(Config):
         for place in self.placements:
             for model in place.retrieve:
                 if model not in self.models:
-                    raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")        for question, place_name in self.answers.items():
+                    raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")
+        for question, place_name in self.answers.items():
             if place_name not in names:
                 raise ValueError(f"answers.{question} names the placement {place_name!r}, which is not declared; there are: {', '.join(names)}")
 
