@@ -4,6 +4,7 @@ Every settings object is a frozen msgspec struct that refuses unknown keys. A hy
 annotation carries its range, unit and meaning; tuning, documentation and the console read them from there.
 """
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -88,10 +89,24 @@ def _explain(message: str, text: str, kind: type[msgspec.Struct], where: str) ->
         names = {f for struct in _structs(kind) for f in struct.__struct_fields__}
         near = get_close_matches(key, names, n=1)
         fix = f"did you mean `{near[0]}`?" if near else "valid keys: " + ", ".join(kind.__struct_fields__)
-    lines = [n for n, line in enumerate(text.splitlines(), 1) if key and line.strip().lstrip("[").startswith(key.split("[")[0])]
-    if lines:
-        where = f"{where} line {lines[0]}"
+    if line := _line_of(text, path, key):
+        where = f"{where} line {line}"
     return ConfigError(f"{path}: {found}" if path else found, fix=fix, where=where, field=path or key)
+
+
+def _line_of(text: str, path: str, key: str) -> int | None:
+    """The line where `key` stands: msgspec knows no lines. In arrays of tables, the one that `path` counts to."""
+    stem = re.escape(key.split("[")[0])
+    if not stem:
+        return None
+    array = re.search(r"(\w+)\[(\d+)\]", path)
+    skip = int(array[2]) + 1 if array else 0
+    for n, line in enumerate(text.splitlines(), 1):
+        if skip and array and re.match(rf"\s*\[\[\s*{array[1]}\s*\]\]", line):
+            skip -= 1
+        elif skip <= 0 and re.match(rf"\s*(\[+\s*)?\"?{stem}\"?\s*[=.\]]", line):
+            return n
+    return None
 
 
 def _structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
