@@ -98,7 +98,8 @@ class RecommenderContract(ABC):
     @pytest.mark.parametrize(("users", "items"), [(1, 1), (1, 3), (3, 1)])
     def test_the_smallest_data(self, users: int, items: int) -> None:
         rows = [(f"u{u}", f"i{i}", "buy", START_US + DAY_US * (u + i)) for u in range(users) for i in range(items)]
-        data = from_frames(pl.DataFrame(rows, schema=["user_id", "item_id", "event", "time"], orient="row"))
+        people = pl.DataFrame({"user_id": [f"u{u}" for u in range(users)], "side": ["odd"] * users, "age": [30.0] * users})
+        data = from_frames(pl.DataFrame(rows, schema=["user_id", "item_id", "event", "time"], orient="row"), users=people)
         model = self.make().fit(data, Run(seed=1))
         check_scores(model.score(data.queries()), (users, items))
         check_top(model.recommend(data.queries(), 3), data.n_items)
