@@ -1,0 +1,123 @@
+"""What the shown lists are like, whether or not they hit: novelty, popularity, diversity, coverage and how evenly items are shown.
+
+Axes: B lists, K places, I items, U users, F features of an item.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from daogou.contract import Codes, Mask
+from daogou.data.dataset import Dataset
+from daogou.evaluate.metrics import PerQuery
+
+BLOCK = 1024  # lists whose feature sums are held at once
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of the items from the training part."""
+
+    users_I: NDArray[np.int64]
+    "Distinct users with an event of positive weight."
+    n_users: int
+    "Users with any such event."
+    cousers_IU: sp.csr_matrix
+    "Rows of unit length: who has the item. Their cosine says how alike two items are without any vector of a model."
+    features_IF: sp.csr_matrix | None
+    "Rows of unit length: the item's category and every category above it; None where no item has one."
+
+    @classmethod
+    def of(cls, data: Dataset, by: str = "category") -> "Catalogue":
+        """From a training part; `by` names the item attribute, a path such as ``A > B``, by which lists are called diverse."""
+        had_UI = data.histories.matrix(data.n_items)
+        had_UI.data[:] = 1
+        users_I = np.bincount(had_UI.indices, minlength=data.n_items)
+        return cls(users_I, int((np.diff(had_UI.indptr) > 0).sum()), _unit(had_UI.T.tocsr()), _paths(data, by))
+
+
+def per_list(lists_BK: Codes, catalogue: Catalogue, ks: Sequence[int]) -> PerQuery:
+    """[B] of each metric at each k; NaN for an empty list.
+
+    novelty@k: mean self-information −log2 of the (smoothed) share of users who have the item (Vargas and Castells 2011), bits
+    popularity@k: mean share of users who have the item
+    diversity@k: 1 − mean cosine of the items' users over all pairs of the list (intra-list diversity); category_diversity@k: of their category paths
+    """
+    shown_BK = lists_BK >= 0
+    share_I = catalogue.users_I / max(catalogue.n_users, 1)
+    bits_I = -np.log2((catalogue.users_I + 1) / (catalogue.n_users + 1))
+    out: PerQuery = {}
+    for k in ks:
+        shown, lists = shown_BK[:, :k], lists_BK[:, :k]
+        with np.errstate(invalid="ignore"):
+            length_B = shown.sum(axis=1)
+            out[f"novelty@{k}"] = (bits_I[lists] * shown).sum(axis=1) / length_B
+            out[f"popularity@{k}"] = (share_I[lists] * shown).sum(axis=1) / length_B
+        out[f"diversity@{k}"] = intra_list_diversity(lists, catalogue.cousers_IU)
+        if catalogue.features_IF is not None:
+            out[f"category_diversity@{k}"] = intra_list_diversity(lists, catalogue.features_IF)
+    return out
+
+
+def intra_list_diversity(lists_BK: Codes, rows_IF: sp.csr_matrix) -> NDArray[np.float64]:
+    """[B] 1 − mean cosine over all pairs of a list; items without features are left out; NaN below two items.
+
+    Exact without forming a pair: of unit vectors, Σ over pairs of their products = (|Σ v|² − m) / 2.
+    """
+    featured_I = np.diff(rows_IF.indptr) > 0
+    out = np.full(len(lists_BK), np.nan)
+    for first in range(0, len(lists_BK), BLOCK):
+        lists = lists_BK[first : first + BLOCK]
+        use = (lists >= 0) & featured_I[lists]
+        count_B = use.sum(axis=1)
+        chosen = sp.csr_matrix((np.ones(int(count_B.sum()), np.float32), (np.nonzero(use)[0], lists[use])), shape=(len(lists), rows_IF.shape[0]))
+        sum_BF = chosen @ rows_IF
+        square_B = np.bincount(np.repeat(np.arange(len(lists)), np.diff(sum_BF.indptr)), sum_BF.data.astype(np.float64) ** 2, len(lists))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[first : first + BLOCK] = np.where(count_B > 1, 1 - (square_B - count_B) / (count_B * (count_B - 1.0)), np.nan)
+    return out
+
+
+def together(lists_BK: Codes, candidates_I: Mask, ks: Sequence[int]) -> dict[str, float]:
+    """coverage@k: share of the candidates that appear in any list; gini@k: inequality of how often each candidate is shown (0 = equally)."""
+    out = {}
+    for k in ks:
+        shown = lists_BK[:, :k]
+        exposure_I = np.bincount(shown[shown >= 0], minlength=len(candidates_I))[candidates_I.nonzero()[0]]
+        out[f"coverage@{k}"] = float((exposure_I > 0).mean()) if len(exposure_I) else 0.0
+        out[f"gini@{k}"] = gini(exposure_I)
+    return out
+
+
+def gini(amounts: NDArray[np.int64] | NDArray[np.float64]) -> float:
+    """Gini coefficient: 0 when all are equal, (n − 1)/n when one has everything, 0 when nobody has anything."""
+    n, total = len(amounts), float(amounts.sum())
+    if not n or total == 0:
+        return 0.0
+    ordered = np.sort(amounts)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
+
+
+def _unit(rows: sp.csr_matrix) -> sp.csr_matrix:
+    norm = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    scaled = rows.astype(np.float32)
+    scaled.data /= np.repeat(norm, np.diff(rows.indptr)).astype(np.float32)
+    return scaled
+
+
+def _paths(data: Dataset, by: str) -> sp.csr_matrix | None:
+    if by not in data.item_table.columns:
+        return None
+    names: dict[str, int] = {}
+    item, feature = [], []
+    for code, path in enumerate(data.item_table[by].to_list()):
+        steps = [step.strip() for step in str(path).split(">")] if path is not None else []
+        for depth in range(1, len(steps) + 1):
+            item.append(code)
+            feature.append(names.setdefault(" > ".join(steps[:depth]), len(names)))
+    if not names:
+        return None
+    return _unit(sp.csr_matrix((np.ones(len(item), np.float32), (item, feature)), shape=(data.n_items, len(names))))
