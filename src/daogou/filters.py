@@ -158,9 +158,9 @@ class Table(Protocol):
 
 
 class Known(NamedTuple):
-    """What is known when the question is asked: the values of `$cart`, `$user.NAME` and `$item.NAME`."""
+    """What is known when the question is asked: the item ids of `$cart`, the values of `$user.NAME` and `$item.NAME`."""
 
-    cart: tuple[str, ...] = ()
+    page: tuple[str, ...] = ()
     user: Mapping[str, Any] = {}
     item: Mapping[str, Any] = {}
 
@@ -233,7 +233,7 @@ def _mask(node: Node, table: Table, known: Known) -> Mask:
         case Any_(of):
             return np.asarray(np.logical_or.reduce([_mask(one, table, known) for one in of]))
         case In(name, values):
-            return _any_of(table.column(name), known.cart if values is None else values)
+            return _any_of(table.column(name), known.page if values is None else values)
         case Compare(name, op, value):
             return _compare(table.column(name), op, _resolve(value, known))
 
