@@ -107,27 +107,21 @@ def checked_id(name: str, where: Path) -> str:
     return name
 
 
-def live_release(releases: Path, *, strict: bool = False) -> Release | None:
-    """The release that CURRENT names, None where nothing was published yet. By default damaged models are left out rather than refused."""
+def open_current(releases: Path, *, strict: bool = False) -> Release | None:
+    """The live release, None where nothing was published yet. By default damaged models are left out rather than the release refused."""
     name = current_id(releases)
-    return None if name is None else open_release(releases, name, strict=strict)
+    return None if name is None else open_release(releases / name, strict=strict)
 
 
-def open_release(releases: Path, release_id: str | None = None, *, strict: bool = True) -> Release:
-    """Verifies and opens a release.
+def open_release(directory: Path, *, strict: bool = True) -> Release:
+    """Verifies and opens the release in `directory`.
 
     Args:
-        releases: the directory of all releases.
-        release_id: None opens the live one.
         strict: refuse the release if a model is damaged; else damaged models are left out, and `Release.damaged` says why.
 
     Raises:
         ReleaseError: missing, of another schema, or damaged (with `strict` in any model, else in what all models need).
     """
-    name = release_id or current_id(releases)
-    if name is None:
-        raise ReleaseError("nothing was published yet", fix="daogou train", where=str(releases))
-    directory = releases / checked_id(name, releases)
     manifest = read_manifest(directory)
     for file in ("items.json", "blend.json"):
         verify(directory, manifest, file)

@@ -17,9 +17,9 @@ from daogou import __version__
 from daogou.contract import Recommender
 from daogou.data.vocab import Vocabulary
 from daogou.errors import ReleaseError
-from daogou.release import CURRENT, Manifest, Release, checked_id, current_id, list_releases, live_release, open_release, read_manifest, sha256, verify
+from daogou.release import CURRENT, Manifest, Release, checked_id, current_id, list_releases, open_current, open_release, read_manifest, sha256, verify
 
-__all__ = ["Manifest", "Release", "current_id", "list_releases", "live_release", "open_release", "prune", "publish", "retire", "rollback", "write"]
+__all__ = ["Manifest", "Release", "current_id", "list_releases", "open_current", "open_release", "prune", "publish", "retire", "rollback", "write"]
 
 _STAGING, _RETIRED = ".staging-", ".retired-"
 
