@@ -1,0 +1,214 @@
+"""Blend: several models' scores as one, with non-negative weights learned on a validation window.
+
+    score_i = Σ_m w_m · z_m(i),    z_m = the model's scores standardised per query (rank/normalise.py),   w_m ≥ 0, Σ w = 1
+
+The weights maximise NDCG@10 (Järvelin and Kekäläinen 2002) by coordinate ascent (Metzler and Croft 2007, section 4). The order of two items depends
+on neither the filter nor the list's length, so that a filter never reorders.
+
+Axes: B queries, C candidates, I items, M models.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daogou.contract import Codes, Mask, Queries, Recommender, Scores
+from daogou.data.histories import Histories
+from daogou.data.split import Targets
+from daogou.errors import TrainingError
+from daogou.families import top_k
+from daogou.rank.normalise import Moments, moments, z_scores
+
+K = 10
+DEPTH = 150  # items of each model among which the ascent looks
+SWEEPS = 6
+STEPS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.2, 1.45, 2.0, 4.0)  # factors tried on one weight
+FIRST = 0.1  # what a weight of 0 is tried at, relative to the largest
+ROWS = 64  # queries whose dense scores are held at once
+
+
+class Part(NamedTuple):
+    """What one model says of a batch: its raw scores [B, n], and how they become z-scores."""
+
+    name: str
+    weight: float
+    scores_BI: Scores
+    moments: Moments
+
+
+class Blend:
+    """A scorer over several recommenders.
+
+    Args:
+        models: by name; those without a weight are not asked.
+        weights: name → weight ≥ 0.
+        repeats: whether items of the history are candidates; if not, they do not count in mean and deviation.
+    """
+
+    def __init__(self, models: Mapping[str, Recommender], weights: Mapping[str, float], *, repeats: bool) -> None:
+        self.models = {name: model for name, model in models.items() if weights.get(name, 0.0) > 0}
+        self.weights = {name: float(weights[name]) for name in self.models}
+        self.repeats = repeats
+
+    @property
+    def n_items(self) -> int:
+        return max((model.n_items for model in self.models.values()), default=0)
+
+    def part(self, name: str, queries: Queries) -> Part:
+        """What one model says; a failing model raises here and nowhere else."""
+        scores_BI = self.models[name].score(queries)
+        return Part(name, self.weights[name], scores_BI, moments(scores_BI, None if self.repeats else queries.history))
+
+    def total(self, parts: list[Part], n_queries: int) -> Scores:
+        """[B, I] the weighted sum; −inf where no part has evidence."""
+        total_BI = np.zeros((n_queries, self.n_items), np.float32)
+        spoken_BI = np.zeros((n_queries, self.n_items), np.bool_)
+        for part in parts:
+            n = part.scores_BI.shape[1]
+            total_BI[:, :n] += part.weight * z_scores(part.scores_BI, part.moments)
+            total_BI[:, n:] += (part.weight * part.moments.floor_B[:, None]).astype(np.float32)
+            spoken_BI[:, :n] |= evidence(self.models[part.name], part)
+        return np.asarray(np.where(spoken_BI, total_BI, -np.inf), np.float32)
+
+    def score(self, queries: Queries) -> Scores:
+        """[B, I]; −inf where no model has evidence for the item. Memory: 4·B·I bytes and some for 64 rows."""
+        out_BI = np.full((len(queries), self.n_items), -np.inf, np.float32)
+        for first in range(0, len(queries), ROWS):
+            some = queries[first : first + ROWS]
+            out_BI[first : first + ROWS] = self.total([self.part(name, some) for name in self.models], len(some))
+        return out_BI
+
+    def features(self, queries: Queries, candidates: Codes) -> Scores:
+        """[B, C, M] z-scores of candidates [B, C], the models in order of `self.models`; unknown items (−1 too) get each model's floor."""
+        out_BCM = np.zeros((*candidates.shape, len(self.models)), np.float32)
+        for first in range(0, len(queries), ROWS):
+            rows = slice(first, first + ROWS)
+            for m, name in enumerate(self.models):
+                part = self.part(name, queries[rows])
+                out_BCM[rows, :, m] = z_scores(taken(part.scores_BI, candidates[rows]), part.moments)
+        return out_BCM
+
+
+def taken(scores_BI: Scores, candidates_BC: Codes) -> Scores:
+    """[B, C] the scores of candidates, −inf for codes outside."""
+    known = (candidates_BC >= 0) & (candidates_BC < scores_BI.shape[1])
+    values = np.take_along_axis(scores_BI, np.where(known, candidates_BC, 0).astype(np.int64), 1)
+    return np.asarray(np.where(known, values, -np.inf), np.float32)
+
+
+def evidence(model: Recommender, part: Part) -> Mask:
+    """[B, n] where the model has something to say: the row is not constant, the score finite and, for models of evidence alone, positive."""
+    above = 0 if getattr(model, "positive_only", False) else -np.inf
+    with np.errstate(invalid="ignore"):
+        return np.asarray((part.scores_BI > above) & (part.moments.inverse_B > 0)[:, None])
+
+
+class Questions(NamedTuple):
+    """What the ascent looks at instead of the whole catalogue: the models' best items and the targets of each query."""
+
+    z_BCM: Scores
+    allowed_BC: Mask
+    gain_BC: Scores  # 1 for a target, else 0
+    ideal_B: NDArray[np.float64]  # DCG of the best order
+
+
+def fit(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k: int = K, depth: int = DEPTH) -> dict[str, float]:
+    """Weights that maximise NDCG@k on `targets`, summing to 1; models that do not help get 0.
+
+    Only the `depth` best items of each model and the targets are looked at (an item outside all of them is not in the blend's first k but by accident).
+    Memory: 4·B·M·(M·depth + targets) bytes.
+
+    Raises:
+        TrainingError: there is no model.
+    """
+    if not models:
+        raise TrainingError("there is no model to blend", fix="train at least one")
+    names = list(models)
+    if len(names) == 1 or not len(targets):
+        return {name: 1.0 / len(names) for name in names}
+    blend = Blend(models, dict.fromkeys(names, 1.0), repeats=repeats)
+    questions = _questions(blend, targets, depth, k)
+    starts = [np.full(len(names), 1.0 / len(names)), *np.eye(len(names))]
+    best = max((_ascend(questions, start, k) for start in starts[: 1 + len(names)]), key=lambda found: found[0])
+    return {name: round(float(w), 6) for name, w in zip(names, best[1], strict=True)}
+
+
+def _ascend(questions: Questions, start: NDArray[np.float64], k: int) -> tuple[float, NDArray[np.float64]]:
+    weights, best = start, _ndcg(questions, start, k)
+    for _ in range(SWEEPS):
+        before = best
+        for m in range(len(weights)):
+            for value in _tries(weights, m):
+                trial = weights.copy()
+                trial[m] = value
+                if trial.sum() <= 0:
+                    continue
+                found = _ndcg(questions, trial / trial.sum(), k)
+                if found > best + 1e-9:
+                    best, weights = found, trial / trial.sum()
+        if best - before < 1e-5:
+            break
+    return best, weights
+
+
+def _tries(weights: NDArray[np.float64], m: int) -> list[float]:
+    at = weights[m] if weights[m] > 0 else FIRST * weights.max()
+    return [at * step for step in STEPS] if weights[m] > 0 else [at * step for step in (0.25, 1.0, 4.0)]
+
+
+def _ndcg(questions: Questions, weights: NDArray[np.float64], k: int) -> float:
+    """Mean NDCG@k of the weighted sum."""
+    total_BC = np.where(questions.allowed_BC, questions.z_BCM @ weights.astype(np.float32), -np.inf)
+    n = min(k, total_BC.shape[1])
+    top = np.argpartition(-total_BC, n - 1, axis=1)[:, :n]
+    order = np.argsort(-np.take_along_axis(total_BC, top, 1), axis=1, kind="stable")
+    gain = np.take_along_axis(questions.gain_BC, np.take_along_axis(top, order, 1), 1)
+    return float(np.mean((gain @ (1.0 / np.log2(np.arange(n) + 2.0))) / questions.ideal_B))
+
+
+def _questions(blend: Blend, targets: Targets, depth: int, k: int) -> Questions:
+    """The candidates of every query, and every model's z-scores of them."""
+    wanted, queries = targets.wanted, targets.queries
+    width = depth * len(blend.models) + int(wanted.lengths.max(initial=0))
+    z, allowed, gain = [], [], []
+    for first in range(0, len(queries), ROWS):
+        rows = slice(first, first + ROWS)
+        some, right = queries[rows], wanted[rows]
+        parts = [blend.part(name, some) for name in blend.models]
+        open_BI = _open(blend, some, targets.known_I)
+        best = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
+        codes = _union([*best, _padded(right)], width)
+        z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
+        ok = codes >= 0
+        allowed.append(ok & np.take_along_axis(open_BI, np.where(ok, codes, 0).astype(np.int64), 1))
+        gain.append(_is_wanted(codes, right, blend.n_items))
+    discount = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
+    ideal = discount[np.minimum(wanted.lengths, k)]
+    return Questions(np.concatenate(z), np.concatenate(allowed), np.concatenate(gain), np.maximum(ideal, 1e-12))
+
+
+def _open(blend: Blend, queries: Queries, known_I: Mask | None) -> Mask:
+    """[B, I] what may be ranked."""
+    open_BI = np.ones((len(queries), blend.n_items), np.bool_) if known_I is None else np.tile(known_I[: blend.n_items], (len(queries), 1))
+    return open_BI if blend.repeats else open_BI & ~queries.history.seen(blend.n_items)
+
+
+def _padded(history: Histories) -> Codes:
+    out = np.full((len(history), int(history.lengths.max(initial=0))), -1, np.int32)
+    out[history.row, np.arange(len(history.item)) - history.start[history.row]] = history.item
+    return out
+
+
+def _union(lists: list[Codes], width: int) -> Codes:
+    """[B, width] each row's distinct codes, −1 after them."""
+    codes = np.sort(np.concatenate(lists, axis=1), axis=1)[:, ::-1]
+    codes[:, 1:][codes[:, 1:] == codes[:, :-1]] = -1
+    codes = np.sort(codes, axis=1)[:, ::-1]
+    return np.asarray(codes[:, :width])
+
+
+def _is_wanted(codes_BC: Codes, wanted: Histories, n_items: int) -> Scores:
+    row = np.arange(len(wanted))[:, None]
+    return np.isin(row * np.int64(n_items) + codes_BC, wanted.row * np.int64(n_items) + wanted.item).astype(np.float32) * (codes_BC >= 0)
