@@ -1,0 +1,133 @@
+"""Errors as answers: one body for all of them, `{status_code, detail, extra: [{field, found, expected, fix}]}`.
+
+| raised | answered |
+|---|---|
+| UsageError, UnknownName, FilterError | 400 (404 where the name stands in the path) |
+| StoreBusy, Overloaded | 503 with Retry-After |
+| StoreError, StoreLocked, ReleaseError | 503 with Retry-After |
+| DataError | 400 |
+| anything else | 500, the cause in the log and not in the answer |
+"""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from daogou.errors import DaogouError, DataError, ReleaseError, StoreBusy, StoreError, UnknownName, UsageError
+from daogou.serve.wire import Flaw, Problem
+
+log = structlog.get_logger("daogou.serve")
+
+LONGEST = 300  # characters of one text in an answer: names may be many
+
+
+class BadRequest(UsageError):
+    """A request with one or more flaws, each named."""
+
+    status_code = 400
+
+    def __init__(self, detail: str, flaws: Sequence[Flaw]) -> None:
+        self.detail, self.flaws = detail, list(flaws)
+        first = self.flaws[0] if self.flaws else Flaw(field="", found=detail)
+        super().__init__(first.found, expected=first.expected, fix=first.fix, field=first.field)
+
+
+class NotFound(BadRequest):
+    """What the path names does not exist."""
+
+    status_code = 404
+
+    def __init__(self, kind: str, field: str, value: str) -> None:
+        super().__init__(f"no {kind} with this id", [Flaw(field=field, found=cut(value), expected=f"the id of a {kind} in the store")])
+
+
+class Overloaded(DaogouError):
+    """More requests than can be answered in time; this one was not begun."""
+
+    def __init__(self, found: str, *, retry_after_s: float = 1.0, status_code: int = 503) -> None:
+        self.retry_after_s, self.status_code = retry_after_s, status_code
+        super().__init__(found, fix="try again later")
+
+
+class Refused(DaogouError):
+    """No key (401), or one that may not do this (403)."""
+
+    def __init__(self, status_code: int, found: str, *, expected: str, fix: str) -> None:
+        self.status_code = status_code
+        super().__init__(found, expected=expected, fix=fix, field="Authorization")
+
+
+def cut(text: str) -> str:
+    """`text`, shortened to what an answer should carry."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def answer(status_code: int, detail: str, flaws: Sequence[Flaw] = (), retry_after_s: float | None = None) -> Response[Problem]:
+    """The response for one problem."""
+    headers = {} if retry_after_s is None else {"Retry-After": str(max(1, ceil(retry_after_s)))}
+    if status_code == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(Problem(status_code=status_code, detail=cut(detail), extra=list(flaws)), status_code=status_code, headers=headers, media_type="application/json")
+
+
+def _flaw(error: DaogouError) -> Flaw:
+    return Flaw(field=error.field, found=cut(error.found), expected=cut(error.expected), fix=cut(error.fix))
+
+
+def on_daogou(request: Request[Any, Any, Any], error: DaogouError) -> Response[Problem]:
+    """Maps the tree of errors.py."""
+    if isinstance(error, BadRequest):
+        return answer(error.status_code, error.detail, error.flaws)
+    if isinstance(error, Refused):
+        return answer(error.status_code, error.found, [_flaw(error)])
+    if isinstance(error, Overloaded):
+        return answer(error.status_code, error.found, [_flaw(error)], error.retry_after_s)
+    if isinstance(error, UsageError | DataError):
+        in_path = isinstance(error, UnknownName) and error.name in request.path_params.values()
+        return answer(404 if in_path else 400, error.found, [_flaw(error)])
+    if isinstance(error, StoreError | ReleaseError):
+        log.error("unavailable", path=request.scope.get("path_template"), error=type(error).__name__, found=error.found, where=error.where)
+        retry_after_s = error.retry_after_s if isinstance(error, StoreBusy) else 1.0
+        # What the store says may name files of this machine: the log has it, the caller does not need it.
+        return answer(503, "the store or the release cannot answer now; nothing was half-written", [], retry_after_s)
+    return on_unknown(request, error)
+
+
+def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Maps what the framework refuses: unknown paths, methods, parameters, bodies too large."""
+    flaws: list[Flaw] = []
+    detail = error.detail or type(error).__name__
+    if isinstance(error, ValidationException):
+        detail = "a parameter is wrong"
+        flaws = [_parameter_flaw(request, extra) for extra in error.extra or [] if isinstance(extra, dict)]
+    elif error.status_code == 404:
+        detail = "no such path; /v1/openapi.json lists those that exist"
+    elif error.status_code == 413:
+        flaws = [Flaw(field="body", found="a body that is too large", expected="at most max_body_bytes of [serving]", fix="send fewer rows, or use the :import routes")]
+    elif error.status_code >= 500:
+        return on_unknown(request, error)
+    problem = answer(error.status_code, detail, flaws)
+    for name, value in (error.headers or {}).items():
+        problem.set_header(name, value)
+    return problem
+
+
+def _parameter_flaw(request: Request[Any, Any, Any], extra: dict[str, Any]) -> Flaw:
+    name = str(extra.get("key", ""))
+    given = request.query_params.getall(name, []) or request.path_params.get(name, "nothing")
+    found = ", ".join(given) if isinstance(given, list) else str(given)
+    return Flaw(field=name, found=cut(found), expected=str(extra.get("message", "")).removeprefix("Expected "))
+
+
+def on_unknown(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """A defect: logged with its traceback, answered without it."""
+    log.error("internal error", path=request.scope.get("path_template"), exc_info=error)
+    return answer(500, "an internal error; the server's log has its cause under this X-Request-Id")
+
+
+HANDLERS: ExceptionHandlersMap = {DaogouError: on_daogou, HTTPException: on_http, Exception: on_unknown, NotFoundException: on_http}

@@ -1,0 +1,94 @@
+"""Questions: recommendations, ranking, neighbours, search, and which placements there are."""
+
+from typing import Annotated
+
+from litestar import Router, get, post
+from litestar.params import Parameter
+
+from daogou.engine import Answer, Request, SessionEvent
+from daogou.serve.openapi import needs
+from daogou.serve.services import Services
+from daogou.serve.wire import K, Locale, PlacementAnswer, RankBody, RecommendationsBody, Seen, microseconds, now
+
+READ = needs("recommend:read")
+ItemId = Annotated[str, Parameter(max_length=256, description="An item of the catalogue.")]
+Neighbours = Annotated[int, Parameter(ge=1, le=100, description="How many items to answer with.")]
+Language = Annotated[str, Parameter(min_length=2, max_length=16, description="Language of titles and reasons.")]
+
+
+def _session(seen: list[Seen]) -> list[SessionEvent]:
+    received = now()
+    return [SessionEvent(item_id=s.item_id, event=s.event, time=microseconds(s.time, received)) for s in seen]
+
+
+@post("/recommendations", **READ, status_code=200, summary="What to show in a placement")
+async def recommendations(data: RecommendationsBody, services: Services) -> Answer:
+    """The items for one placement and one shopper, best first. A shopper that is not known is a guest; `degraded` says that a simpler model answered."""
+    question = Request(
+        placement=data.placement,
+        user_id=data.user_id,
+        session_id=data.session_id,
+        session=_session(data.session),
+        items=data.items,
+        filter=data.filter,
+        exclude=data.exclude,
+        k=data.k,
+        explain=data.explain,
+        locale=data.locale,
+        details=data.details,
+    )
+    answer = await services.desk.run(services.live.engine.recommend, question)
+    services.metrics.answers.labels(data.placement).inc()
+    if answer.degraded:
+        services.metrics.degraded.labels(data.placement).inc()
+    if services.project.serving.log_shown:
+        services.shown.add(answer, data.user_id, data.session_id, data.placement)
+    return answer
+
+@post("/rank", **READ, status_code=200, summary="Order the caller's own candidates")
+async def rank(data: RankBody, services: Services) -> Answer:
+    """The given items, personally ordered. Items that are not in the catalogue are an error naming them."""
+    return await services.desk.run(
+        services.live.engine.rank,
+        data.user_id,
+        data.items,
+        session_id=data.session_id,
+        session=_session(data.session),
+        explain=data.explain,
+        locale=data.locale,
+        details=data.details,
+    )
+
+
+@get("/items/{item_id:str}/similar", **READ, summary="Items like this one")
+async def similar(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
+    """What may stand in this item's place."""
+    return await services.desk.run(services.live.engine.similar, item_id, k, locale)
+
+
+@get("/items/{item_id:str}/bought-together", **READ, summary="Items that go with this one")
+async def bought_together(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
+    """What people take beside this item."""
+    return await services.desk.run(services.live.engine.bought_together, item_id, k, locale)
+
+
+@get("/search", **READ, summary="Items by words")
+async def search(
+    services: Services,
+    q: Annotated[str, Parameter(min_length=1, max_length=500, description="Words of titles, brands, categories; any language.")],
+    filter: Annotated[str, Parameter(max_length=2000, description="What may be found, in the filter language.")] = "",
+    k: Neighbours = 10,
+) -> Answer:
+    """Items whose words match, best first."""
+    return await services.desk.run(services.live.engine.search, q, filter, k)
+
+
+@get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)
+def placements(services: Services) -> list[PlacementAnswer]:
+    """In the scenario's order."""
+    return [
+        PlacementAnswer(name=p.name, title=p.title, about=p.about, size=p.size, retrieve=list(p.retrieve), filter=p.filter) for p in services.scenario.placements
+    ]
+
+
+router = Router("/", route_handlers=[recommendations, rank, similar, bought_together, search, placements], tags=["answers"])

@@ -1,0 +1,81 @@
+"""Users: registration, export, and erasure with a receipt."""
+
+import asyncio
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from litestar import Router, delete, get, patch, put
+from litestar.params import Parameter
+
+from daogou.data.rows import User
+from daogou.serve.body import RowBody
+from daogou.serve.errors import BadRequest, NotFound
+from daogou.serve.openapi import needs
+from daogou.serve.services import Services
+from daogou.serve.wire import user_flaws
+
+WRITE, READ, ERASE = needs("catalog:write"), needs("users:read"), needs("users:erase")
+UserId = Annotated[str, Parameter(max_length=256, description="The shopper's id, as the shop's own systems call it.")]
+
+
+class UserBody(RowBody):
+    """A User whose id may be left out: the path has it."""
+
+    key: ClassVar[str] = "user_id"
+    row: ClassVar[type[msgspec.Struct]] = User
+    wire: ClassVar[Any] = RowBody.without_key(User, "user_id")
+
+
+def checked(user: User, services: Services) -> User:
+    """The user, or `BadRequest` where the attributes are not what the scenario declares."""
+    if flaws := user_flaws(user, services.scenario.attributes.users):
+        raise BadRequest("the user does not fit the scenario", flaws)
+    return user
+
+
+@put("/users/{user_id:str}", **WRITE, dto=UserBody, return_dto=None, summary="Register a user")
+async def put_user(user_id: UserId, data: User, services: Services) -> User:
+    """Replaces the whole row; fields that are left out are empty afterwards."""
+    await services.desk.run(services.store.put_users, [checked(data, services)])
+    return await _existing(user_id, services)
+
+
+@patch("/users/{user_id:str}", **WRITE, dto=UserBody, return_dto=None, summary="Change fields of a user")
+async def patch_user(user_id: UserId, data: User, services: Services) -> User:
+    """Only the fields that are sent change; null empties one."""
+    await _existing(user_id, services)
+    await services.desk.run(services.store.patch_user, checked(data, services))
+    return await _existing(user_id, services)
+
+
+@get("/users/{user_id:str}", **READ, summary="One user as registered")
+async def get_user(user_id: UserId, services: Services) -> User:
+    """As it is stored."""
+    return await _existing(user_id, services)
+
+
+@get("/users/{user_id:str}/export", **READ, summary="Everything that is stored of a user")
+async def export_user(user_id: UserId, services: Services) -> dict[str, Any]:
+    """For the person it is about: registration, events, what was shown."""
+    await asyncio.to_thread(services.shown.flush)
+    return await asyncio.to_thread(services.store.export_user, user_id)
+
+
+@delete("/users/{user_id:str}", **ERASE, status_code=200, summary="Erase a user")
+async def erase_user(user_id: UserId, services: Services) -> dict[str, Any]:
+    """Rows, write-ahead log and, where the server was started with it, the models. The receipt says what was done and what was verified."""
+    services.shown.forget(user_id)
+    erase = services.erase or services.store.erase_user
+    receipt = await asyncio.to_thread(erase, user_id)
+    built: dict[str, Any] = msgspec.to_builtins(receipt)
+    return built
+
+
+async def _existing(user_id: str, services: Services) -> User:
+    user = await services.desk.run(services.store.user, user_id)
+    if user is None:
+        raise NotFound("user", "user_id", user_id)
+    return user
+
+
+router = Router("/", route_handlers=[put_user, patch_user, get_user, export_user, erase_user], tags=["people"])

@@ -1,0 +1,31 @@
+"""What the routes work with, made once by `app` and kept in `app.state`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daogou.scenario import Project, Scenario
+from daogou.serve.keys import KeyRing
+from daogou.serve.limits import Desk
+from daogou.serve.live import Live
+from daogou.serve.metrics import Metrics
+from daogou.serve.shown import ShownLog
+from daogou.store import Store
+
+Erase = Callable[[str], Mapping[str, Any]]
+"""Erases one person everywhere, models included, and says what was done; given by whoever starts the server, for serving knows no training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Handed to each handler that asks for `services`."""
+
+    project: Project
+    scenario: Scenario
+    store: Store
+    live: Live
+    desk: Desk
+    shown: ShownLog
+    metrics: Metrics
+    ring: KeyRing
+    erase: Erase | None
