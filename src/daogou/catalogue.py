@@ -5,7 +5,7 @@ count at once. Titles and pictures stay in the store.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,14 +59,14 @@ class Catalogue:
     @property
     def listed_I(self) -> Mask:
         """[I] whether the item exists now."""
-        return self._listed.values_I > 0
+        return np.asarray(self._listed.values_I > 0)
 
     @property
     def offered_I(self) -> Mask:
         """[I] whether the item exists now and can be had."""
         available = self.column("available")
         assert isinstance(available, Numbers)
-        return self.listed_I & ~(available.values_I == 0)
+        return np.asarray(self.listed_I & ~(available.values_I == 0))
 
     def column(self, name: str) -> Column:
         """One attribute of all items; KeyError for a name that `kinds` lacks."""
@@ -119,7 +119,7 @@ class Catalogue:
 
     def texts(self, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
         """Code and texts of every item that exists, for an index of words."""
-        table = self._table.select(names)
+        table = self._table.select(name for name in names if name in self._table.columns)
         listed = self.listed_I
         for code, row in enumerate(table.iter_rows()):
             if listed[code] and code not in self._changed:
@@ -169,8 +169,3 @@ def _put(column: Column, code: int, value: Any) -> None:
         column.set(code, "|".join(map(str, value)))
     else:
         column.set(code, None if value is None else str(value))
-
-
-def attributes_of(users: Mapping[str, Any], declared: Iterable[str]) -> dict[str, NDArray[np.object_]]:
-    """The registration attributes of one person as Queries take them, [1] each."""
-    return {name: np.array([users.get(name)], dtype=object) for name in declared}

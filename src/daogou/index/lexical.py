@@ -1,0 +1,100 @@
+"""Search by words: tantivy over titles, categories and brands in any language, in memory.
+
+Texts are cut into words here: Unicode NFKC, lower case, runs of Chinese, Japanese and Korean signs into pairs (and single signs), Latin words
+also by their English stem. Queries are built from terms, never parsed: a shopper's words can address no field and break no syntax. The index is
+derived from the catalogue and changed with it.
+"""
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable
+
+import tantivy
+
+from daogou.contract import Mask
+
+MAX_TERMS = 32
+"""Words of a query that count; the rest is ignored."""
+FUZZY_FROM = 4
+"""Latin words shorter than this must be spelt right: one error in three letters makes another word."""
+
+_CJK = r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
+_IS_CJK = re.compile(f"[{_CJK}]")
+_HEAP_BYTES = 30_000_000
+_DEPTHS = (10, 100, 10_000)
+
+
+def words(text: str, *, query: bool = False) -> list[str]:
+    """The terms of a text. A run of CJK signs gives its pairs, in an index also its single signs; a query of one sign asks for that sign."""
+    out: list[str] = []
+    for run in _RUN.findall(unicodedata.normalize("NFKC", text).lower()):
+        if not _IS_CJK.match(run):
+            out.append(run)
+            continue
+        pairs = [run[n : n + 2] for n in range(len(run) - 1)]
+        out += pairs if query and pairs else [*pairs, *run]
+    return out
+
+
+class Lexical:
+    """An index over item codes. Every method may be called from any thread; a search sees the whole of a change or nothing of it."""
+
+    def __init__(self, texts: Iterable[tuple[int, list[str]]] = ()) -> None:
+        """
+        Args:
+            texts: item code and its texts.
+        """
+        schema = tantivy.SchemaBuilder()
+        schema.add_integer_field("code", stored=True, indexed=True, fast=True)
+        schema.add_text_field("words", stored=False, tokenizer_name="whitespace", index_option="freq")
+        schema.add_text_field("stems", stored=False, tokenizer_name="whitespace", index_option="freq")
+        self._schema = schema.build()
+        self._index = tantivy.Index(self._schema)
+        self._stem = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.stemmer("english")).build()
+        self._lock = threading.Lock()
+        self._writer = self._index.writer(_HEAP_BYTES, 1)
+        self.put(texts)
+
+    def put(self, texts: Iterable[tuple[int, list[str] | None]]) -> None:
+        """Adds or replaces items; None takes one out."""
+        with self._lock:
+            for code, parts in texts:
+                self._writer.delete_documents("code", code)
+                if parts:
+                    terms = words(" ".join(parts))
+                    self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
+            self._writer.commit()
+            self._index.reload()
+
+    def search(self, text: str, k: int, allowed_I: Mask | None = None) -> list[tuple[int, float]]:
+        """Code and BM25 score of the best k items that match at least one word, best first; `allowed_I` counts before the choice."""
+        query = self._query(text)
+        if query is None or k < 1:
+            return []
+        searcher = self._index.searcher()
+        most = max(searcher.num_docs, 1)
+        for depth in (*(d for d in _DEPTHS if k <= d < most), most):
+            hits = searcher.search(query, depth).hits
+            found = [(int(searcher.doc(at)["code"][0]), float(score)) for score, at in hits]
+            if allowed_I is not None:
+                found = [(code, score) for code, score in found if code < len(allowed_I) and allowed_I[code]]
+            if len(found) >= k or len(hits) < depth:
+                break
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
+
+    def _stems(self, terms: list[str]) -> list[str]:
+        return [stem for term in terms if term.isascii() for stem in self._stem.analyze(term)]
+
+    def _query(self, text: str) -> tantivy.Query | None:
+        terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
+        should: list[tuple[tantivy.Occur, tantivy.Query]] = []
+        for term in terms:
+            should.append((tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "words", term)))
+            if term.isascii():
+                should += [(tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "stems", stem)) for stem in self._stems([term])]
+            if len(term) >= FUZZY_FROM and term.isalpha() and not _IS_CJK.match(term):
+                fuzzy = tantivy.Query.fuzzy_term_query(self._schema, "words", term, 1, True)
+                should.append((tantivy.Occur.Should, tantivy.Query.boost_query(fuzzy, 0.3)))
+        return tantivy.Query.boolean_query(should) if should else None

@@ -1,0 +1,104 @@
+"""A request turned into a Query: the border between the ids of the world and the codes of the models, crossed here and nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from daogou.catalogue import Catalogue
+from daogou.contract import Codes, Queries
+from daogou.data.histories import Histories
+from daogou.data.rows import Event
+from daogou.errors import UsageError
+from daogou.filters import Known
+from daogou.request import Request
+from daogou.scenario import Placement, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request in codes."""
+
+    item: list[int]
+    time: list[int]
+    weight: list[float]
+    page: list[int]
+    barred: list[int]
+    "Items that must not be answered: on the page, excluded, taken back."
+    now: int
+    attributes: Mapping[str, Any]
+
+
+def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, past: Sequence[Event], attributes: Mapping[str, Any], now: int) -> Asked:
+    """
+    Args:
+        past: the shopper's stored events, oldest first.
+        now: µs
+
+    Raises:
+        UsageError: an item on the page does not exist.
+    """
+    page = [_existing(catalogue, item_id, f"items[{n}]") for n, item_id in enumerate(request.items)]
+    lived = _lived(request, past, now)
+    barred = {*page, *catalogue.items.codes(request.exclude).tolist(), *_barred(lived, place, scenario, catalogue)}
+    if place.about == "items" and page:
+        item, time, weight = page, [now] * len(page), [1.0] * len(page)
+    else:
+        signal = [(catalogue.items.code(i), t, w) for i, e, t in lived if (w := scenario.events.get(e, 0.0)) > 0]
+        known = [one for one in signal if one[0] >= 0]
+        item, time, weight = [i for i, _, _ in known], [t for _, t, _ in known], [w for _, _, w in known]
+    return Asked(item, time, weight, page, sorted(barred - {-1}), now, attributes)
+
+
+def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:
+    code = catalogue.code(item_id)
+    if code < 0:
+        raise UsageError(f"no item {item_id!r}", expected="the id of an item that exists", fix="add it to the catalogue first", field=field)
+    return code
+
+
+def _lived(request: Request, past: Sequence[Event], now: int) -> list[tuple[str, str, int]]:
+    """(item, event, time) of everything known, oldest first; what the session repeats of the store counts once."""
+    rows = [(e.item_id, e.event, e.time) for e in past]
+    stored = set(rows)
+    rows += [row for s in request.session if (row := (s.item_id, s.event, now if s.time is None else s.time)) not in stored]
+    return sorted(rows, key=lambda row: row[2]) if request.session else rows
+
+
+def _barred(lived: Sequence[tuple[str, str, int]], place: Placement, scenario: Scenario, catalogue: Catalogue) -> set[int]:
+    """Items with an event that the placement excludes, and those whose newest word was a negative one."""
+    out, last = set(), {}
+    for item_id, event, _ in lived:
+        if event in place.exclude:
+            out.add(catalogue.items.code(item_id))
+        if weight := scenario.events.get(event, 0.0):
+            last[item_id] = weight
+    return out | {catalogue.items.code(item_id) for item_id, weight in last.items() if weight < 0}
+
+
+def queries(asked: Sequence[Asked], attributes: Sequence[str]) -> Queries:
+    """Several requests as one batch."""
+    n = len(asked)
+    return Queries(
+        history=Histories.of([a.item for a in asked], times=[a.time for a in asked], weights=[a.weight for a in asked]),
+        user_B=np.full(n, -1, np.int32),  # nothing in a release knows people by number: taste comes from the history
+        now_B=np.array([a.now for a in asked], np.int64),
+        context=Histories.of([a.page for a in asked]),
+        attributes={name: np.array([*(a.attributes.get(name) for a in asked), None], dtype=object)[:n] for name in attributes},
+    )
+
+
+def known(request: Request, asked: Asked, catalogue: Catalogue) -> Known:
+    """What a filter's `$` names stand for."""
+    first = catalogue.values(asked.page[0], catalogue.kinds) if asked.page else {}
+    return Known(tuple(request.items), asked.attributes, first)
+
+
+def codes(catalogue: Catalogue, item_ids: Sequence[str], field: str) -> Codes:
+    """Codes of items that must exist.
+
+    Raises:
+        UsageError: one does not.
+    """
+    return np.array([_existing(catalogue, item_id, f"{field}[{n}]") for n, item_id in enumerate(item_ids)], np.int32)
