@@ -97,6 +97,10 @@ class Scenario(Config):
     gate: Gate = Gate()
     answers: dict[str, str] = {}
     "Which placement answers the fixed questions of the API: `similar` and `bought_together` of an item."
+    pages: dict[str, tuple[str, ...]] = {}
+    "Which placements each built-in page shows, in order; serve/web/roles.py names the pages."
+    actions: dict[str, str] = {}
+    "Which event each action on the built-in pages records; an action that is missing has no button. serve/web/roles.py names the actions."
     words: dict[str, dict[str, str]] = {}
     "Names of things by locale: `item`, `items`, `user`, and the reason of each model (`because.ease`)."
 
@@ -111,6 +115,12 @@ class Scenario(Config):
         for question, place_name in self.answers.items():
             if place_name not in names:
                 raise ValueError(f"answers.{question} names the placement {place_name!r}, which is not declared; there are: {', '.join(names)}")
+        for page, shown in self.pages.items():
+            if missing := [place_name for place_name in shown if place_name not in names]:
+                raise ValueError(f"pages.{page} names the placement {missing[0]!r}, which is not declared; there are: {', '.join(names)}")
+        for action, event in self.actions.items():
+            if event not in self.events:
+                raise ValueError(f"actions.{action} names the event {event!r}, which is not declared; there are: {', '.join(self.events)}")
 
     def placement(self, name: str) -> Placement:
         """The placement of that name, or `UnknownName` with the names that exist."""
