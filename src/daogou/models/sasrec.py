@@ -1,0 +1,81 @@
+"""Attention over the history, trained to name the next item."""
+
+from typing import Annotated, Any
+
+from daogou.config import hyper
+from daogou.networks.sequence import Sequence, SequenceConfig
+
+
+class SasRecConfig(SequenceConfig):
+    blocks: Annotated[int, hyper("Attention blocks.", 1, 4, ge=1)] = 2
+    heads: Annotated[int, hyper("Attention heads; must divide dimensions.", 1, 4, ge=1)] = 2
+    widening: Annotated[int, hyper("Inner width of the feed-forward part, in dimensions.", 1, 4, ge=1)] = 2
+
+
+class SasRec(Sequence):
+    """Self-attentive sequential recommendation (Kang & McAuley 2018) with softmax instead of one-negative BCE, and gated blocks:
+
+    x ← x + σ(W x) ⊙ Attention(norm x),  x ← x + σ(W′ x) ⊙ SwiGLU(norm x)
+
+    (LiGR blocks, arXiv 2502.03417 as used by eSASRec, arXiv 2508.06450; gates let depth help). Positions are counted from the newest event.
+    """
+
+    Settings = SasRecConfig
+    config: SasRecConfig
+
+    def _states(self, k: Any) -> Any:
+        return _Stack(k, self.config)
+
+
+def _Stack(k: Any, config: SasRecConfig) -> Any:
+    ops = k.ops
+
+    class Block(k.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, name: str) -> None:
+            super().__init__(name=name)
+            d, wide = config.dimensions, config.dimensions * config.widening
+
+            def dense(n: int, what: str) -> Any:
+                return k.layers.Dense(n, use_bias=False, name=what)
+
+            self.norm_a, self.norm_f = (k.layers.LayerNormalization(epsilon=1e-6, name=n) for n in ("norm_attention", "norm_forward"))
+            self.qkv, self.out, self.gate_a = dense(3 * d, "qkv"), dense(d, "out"), dense(d, "gate_attention")
+            self.up, self.down, self.gate_f = dense(2 * wide, "up"), dense(d, "down"), dense(d, "gate_forward")
+            self.drop_a, self.drop_f = (k.layers.Dropout(config.dropout, name=n) for n in ("drop_attention", "drop_forward"))
+
+        def build(self, *shapes: Any) -> None:
+            """Its layers build themselves when first called."""
+
+        def call(self, x: Any, allowed: Any, training: bool = False) -> Any:
+            x = x + ops.sigmoid(self.gate_a(x)) * self.drop_a(self.attend(self.norm_a(x), allowed), training=training)
+            up, gate = ops.split(self.up(self.norm_f(x)), 2, axis=-1)
+            return x + ops.sigmoid(self.gate_f(x)) * self.drop_f(self.down(ops.silu(gate) * up), training=training)
+
+        def attend(self, x: Any, allowed: Any) -> Any:
+            length, h = ops.shape(x)[1], config.heads
+            q, key, v = (ops.reshape(t, (-1, length, h, config.dimensions // h)) for t in ops.split(self.qkv(x), 3, axis=-1))
+            logits = ops.einsum("bqhd,bkhd->bhqk", q, key) * (config.dimensions // h) ** -0.5
+            share = ops.softmax(ops.where(allowed, logits, -1e9), axis=-1)
+            return self.out(ops.reshape(ops.einsum("bhqk,bkhd->bqhd", share, v), (-1, length, config.dimensions)))
+
+    class Stack(k.layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__(name="attention")
+            self.blocks = [Block(f"block_{n}") for n in range(config.blocks)]
+            self.norm = k.layers.LayerNormalization(epsilon=1e-6, name="norm_out")
+            self.place = k.layers.Embedding(config.length, config.dimensions, embeddings_initializer=k.initializers.RandomNormal(stddev=0.02), name="places")
+
+        def build(self, *shapes: Any) -> None:
+            """Its layers build themselves when first called."""
+
+        def call(self, x: Any, real: Any, training: bool = False) -> Any:
+            length = ops.shape(x)[1]
+            x = x + self.place(ops.arange(length - 1, -1, -1))
+            at = ops.arange(length)
+            # Padding attends to itself, so that no row of the softmax is empty.
+            allowed = (at[None, :] <= at[:, None])[None, None] & (real[:, None, None, :] | (at[None, :] == at[:, None])[None, None])
+            for block in self.blocks:
+                x = block(x, allowed, training=training)
+            return self.norm(x)
+
+    return Stack()
