@@ -51,6 +51,8 @@ class Placement(Config):
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
     "Share of the arrangement's score given to being different in `diversity_by` from what is already on the list (MMR)."
     diversity_by: str = "category"
+    cap: Annotated[int, Meta(ge=0)] = 0
+    "At most so many items of one `diversity_by` value on a list; 0 = no cap."
     explore: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
     "Share of the positions given to exploration; their propensities are logged."
     size: Annotated[int, Meta(ge=1, le=100)] = 10

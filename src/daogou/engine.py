@@ -1,0 +1,427 @@
+"""Placements over a release: retrieve → filter → blend → arrange → explain → answer. Knows users, items and events; no word of any business, no model by name.
+
+A model that fails is left out, counted in `Engine.failures`, and the answer says `degraded`. What then is missing on the list is filled by the other
+models of the release, in the scenario's order, and at last by the newest items. The filter holds at every step.
+
+Axes: B requests of a batch, I items of the catalogue (the release's first), N candidates of one list, K its length.
+"""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from daogou import filters, query
+from daogou.arrange.diversity import diversify
+from daogou.arrange.exploration import explore
+from daogou.catalogue import Catalogue, item_columns
+from daogou.contract import Codes, Mask, Queries, Reason, Recommender, Scores
+from daogou.data.rows import Event, Item
+from daogou.errors import DaogouError, UnknownName, UsageError
+from daogou.families import top_k
+from daogou.filters import Filter, Words
+from daogou.index.lexical import Lexical
+from daogou.query import Asked
+from daogou.rank.blend import Blend, Part, evidence, taken
+from daogou.rank.normalise import z_scores
+from daogou.release import Release
+from daogou.request import MAX_ITEMS, MAX_K, Answer, Answered, Cause, Request, SessionEvent
+from daogou.scenario import Placement, Scenario
+
+if TYPE_CHECKING:
+    from daogou.store import Store
+
+__all__ = ["Answer", "Answered", "Cause", "Engine", "Request", "SessionEvent"]
+
+log = structlog.get_logger("daogou.engine")
+
+CANDIDATES = 200
+"""Items of one list that are arranged; exploration draws from those not shown."""
+BATCH = 64
+NEWEST = "newest"
+SEARCH = "search"
+SEARCHED = ("title", "category", "brand")
+KEPT_FILTERS = 256
+CAUSES = 5
+"""Items of the history named by one explanation."""
+
+
+class Listed(NamedTuple):
+    """One item on its way to the answer: its code, its score, who proposed it, its propensity."""
+
+    code: int
+    score: float
+    source: str
+    propensity: float = 1.0
+
+
+@dataclass
+class Ranked:
+    """What the models of one placement say of a batch."""
+
+    total_BI: Scores
+    parts: list[Part]
+    failed: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """Answers requests from one release, the live catalogue and the store. Every method may be called from many threads.
+
+    Args:
+        release: None before the first training: newest items and search.
+        history: a shopper's newest events read for one answer.
+        request_id: makes the ids of answers.
+    """
+
+    def __init__(
+        self, release: Release | None, scenario: Scenario, store: "Store", *, history: int = 500, request_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    ) -> None:
+        self.release, self.scenario = release, scenario
+        self.failures: Counter[str] = Counter()
+        "How often each model, or the store, failed while answering."
+        self._store, self._history, self._request_id = store, history, request_id
+        self.catalogue = Catalogue(store.item_table(scenario.attributes), scenario.attributes, release.items if release else None)
+        self._models: Mapping[str, Recommender] = release.models if release else {}
+        self._blends = {place.name: self._blend(place) for place in scenario.placements}
+        self._filters: dict[str, Filter] = {}
+        self._lexical: Lexical | None = None
+        self._lock = threading.Lock()
+        for place in scenario.placements:
+            self._filter(place.filter)
+
+    # ---- questions
+    def recommend(self, request: Request) -> Answer:
+        """
+        Raises:
+            UsageError: an unknown placement, a wrong filter, an item on the page that does not exist, a wrong k. Everything else is answered.
+        """
+        return self.recommend_many([request])[0]
+
+    def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answers of many requests, equal to those one by one."""
+        answers: dict[int, Answer] = {}
+        by_place: dict[str, list[int]] = {}
+        for n, request in enumerate(requests):
+            by_place.setdefault(self.scenario.placement(request.placement).name, []).append(n)
+        for name, rows in by_place.items():
+            for first in range(0, len(rows), BATCH):
+                some = rows[first : first + BATCH]
+                answers.update(zip(some, self._batch(self.scenario.placement(name), [requests[n] for n in some]), strict=True))
+        return [answers[n] for n in range(len(requests))]
+
+    def rank(
+        self,
+        user_id: str | None,
+        items: Sequence[str],
+        *,
+        session_id: str | None = None,
+        session: Sequence[SessionEvent] = (),
+        explain: bool = False,
+        locale: str = "en",
+        details: bool = True,
+    ) -> Answer:
+        """The caller's candidates in the order this shopper should see them; those of which no model knows anything come last, in the caller's order.
+
+        Raises:
+            UsageError: no item, too many, or one that does not exist.
+        """
+        if not 0 < len(items) <= MAX_ITEMS:
+            raise UsageError(f"{len(items)} items", expected=f"1 to {MAX_ITEMS}", field="items")
+        codes = query.codes(self.catalogue, list(dict.fromkeys(items)), "items")
+        place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
+        request = Request(placement=place.name, user_id=user_id, session_id=session_id, session=list(session), explain=explain, locale=locale, details=details)
+        past, attributes, broken = self._person(user_id)
+        asked = query.ask(request, place, self.scenario, self.catalogue, past, attributes, _now())
+        questions = query.queries([asked], tuple(self.scenario.attributes.users))
+        ranked = self._ranked(place, questions)
+        scores_N = taken(ranked.total_BI, codes[None])[0]
+        order = np.argsort(-scores_N, kind="stable")
+        best = self._sources(ranked, 0, codes)
+        listed = [Listed(int(codes[n]), float(scores_N[n]) if np.isfinite(scores_N[n]) else 0.0, best[n] if np.isfinite(scores_N[n]) else "") for n in order]
+        return self._answer(request, listed, ranked, 0, questions, degraded=bool(ranked.failed) or broken)
+
+    def similar(self, item_id: str, k: int = 10, locale: str = "en") -> Answer:
+        """What may stand in this item's place: the placement that the scenario names under `answers`."""
+        return self._about_item("similar", item_id, k, locale)
+
+    def bought_together(self, item_id: str, k: int = 10, locale: str = "en") -> Answer:
+        """What people take along with this item: the placement that the scenario names under `answers`."""
+        return self._about_item("bought_together", item_id, k, locale)
+
+    def search(self, q: str, filter: str = "", k: int = 10, *, locale: str = "en", details: bool = True) -> Answer:
+        """Items whose words match, best first.
+
+        Raises:
+            FilterError: the filter is wrong.
+        """
+        _check_k(k)
+        wanted = self._filter(filter)
+        with self.catalogue.lock:
+            allowed_I = self.catalogue.listed_I & wanted.mask(self.catalogue)
+        found = self._words().search(q, k, allowed_I)
+        request = Request(placement=SEARCH, locale=locale, details=details)
+        return self._answer(request, [Listed(code, score, SEARCH) for code, score in found], None, 0, None, degraded=False)
+
+    def catalogue_changed(self, item_ids: Sequence[str]) -> None:
+        """Takes over what the store now holds of these items: price, stock and words count for the next answer."""
+        items = self._store.items(list(item_ids))
+        self.catalogue.update(item_ids, items)
+        with self._lock:
+            if self._lexical is not None:
+                now = {self.catalogue.items.code(item.item_id): self.catalogue.texts_of(item, SEARCHED) for item in items}
+                self._lexical.put((code, now.get(code)) for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
+
+    # ---- the road
+    def _batch(self, place: Placement, requests: Sequence[Request]) -> list[Answer]:
+        now = _now()
+        asked, broken, wanted = [], [], []
+        for request in requests:
+            _check_k(request.k)
+            wanted.append(self._filter(request.filter))
+            past, attributes, failed = self._person(request.user_id)
+            asked.append(query.ask(request, place, self.scenario, self.catalogue, past, attributes, now))
+            broken.append(failed)
+        questions = query.queries(asked, tuple(self.scenario.attributes.users))
+        ranked = self._ranked(place, questions)
+        out = []
+        for b, request in enumerate(requests):
+            allowed_I = self._allowed(place, request, asked[b], wanted[b])
+            name = self._request_id()
+            k = request.k or place.size
+            listed = self._arranged(place, self._candidates(ranked, b, allowed_I), allowed_I, k, name)
+            degraded = bool(ranked.failed) or broken[b]
+            if len(listed) < k:
+                failed = self._fill(place, listed, questions[b : b + 1], allowed_I, k)
+                degraded |= failed
+            out.append(self._answer(request, listed, ranked, b, questions[b : b + 1], degraded=degraded, name=name))
+        return out
+
+    def _person(self, user_id: str | None) -> tuple[Sequence[Event], Mapping[str, Any], bool]:
+        """Stored events and attributes; a store that cannot answer makes a guest of everyone."""
+        if user_id is None:
+            return (), {}, False
+        try:
+            past = self._store.history(user_id, self._history)
+            user = self._store.user(user_id)
+        except Exception as e:
+            self._failed("store", e)
+            return (), {}, True
+        return past, user.attributes if user else {}, False
+
+    def _allowed(self, place: Placement, request: Request, asked: Asked, wanted: Filter) -> Mask:
+        """[I] what may be shown for this request."""
+        own = self._filter(place.filter)
+        known = query.known(request, asked, self.catalogue) if not (own.fixed and wanted.fixed) else filters.NOTHING_KNOWN
+        with self.catalogue.lock:
+            allowed_I = self.catalogue.offered_I & own.mask(self.catalogue, known) & wanted.mask(self.catalogue, known)
+        allowed_I[[code for code in asked.barred if code < len(allowed_I)]] = False
+        return allowed_I
+
+    def _ranked(self, place: Placement, questions: Queries) -> Ranked:
+        """The blend of every retriever that answers; `first` takes the best one that does."""
+        blend = self._blends[place.name]
+        out = Ranked(np.zeros((len(questions), 0), np.float32), [], [name for name in place.retrieve if self.release and name in self.release.damaged])
+        for name in blend.models:
+            try:
+                part = blend.part(name, questions)
+            except Exception as e:
+                out.failed.append(name)
+                self._failed(name, e)
+                continue
+            out.parts.append(part)
+            if place.rank == "first":
+                break
+        out.total_BI = blend.total(out.parts, len(questions))
+        return out
+
+    def _candidates(self, ranked: Ranked, b: int, allowed_I: Mask) -> list[Listed]:
+        """The best allowed items of one row, each with the model that speaks most for it."""
+        n = ranked.total_BI.shape[1]
+        best = top_k(ranked.total_BI[b : b + 1], CANDIDATES, allowed_I[:n])
+        codes = best.codes_BK[0][best.codes_BK[0] >= 0]
+        sources = self._sources(ranked, b, codes)
+        return [Listed(int(code), float(score), source) for code, score, source in zip(codes, best.scores_BK[0], sources, strict=False)]
+
+    def _sources(self, ranked: Ranked, b: int, codes: Codes) -> list[str]:
+        """The model with the largest share of each item's score."""
+        if not ranked.parts or not len(codes):
+            return [""] * len(codes)
+        shares_MN = np.stack([part.weight * _z(part, b, codes) for part in ranked.parts])
+        return [ranked.parts[m].name for m in np.argmax(shares_MN, axis=0)]
+
+    def _arranged(self, place: Placement, candidates: list[Listed], allowed_I: Mask, k: int, name: str) -> list[Listed]:
+        """Diversity, then exploration among the candidates that are left and new items that no model knows."""
+        if not candidates:
+            return []
+        ordered = candidates
+        if place.diversity > 0 or place.cap:
+            column = self.catalogue.column(place.diversity_by)
+            labels = self._labels(column, [c.code for c in candidates])
+            order = diversify(np.array([c.score for c in candidates]), labels, k, share=place.diversity, cap=place.cap)
+            ordered = [candidates[n] for n in order]
+        if place.explore == 0:
+            return ordered[:k]
+        ranked = ordered[:k]
+        shown = {c.code for c in ranked}
+        pool = [c for c in candidates if c.code not in shown]
+        fresh_I = allowed_I.copy()
+        fresh_I[: len(self.release.items) if self.release else 0] = False
+        pool += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(fresh_I, CANDIDATES)]
+        drawn = explore(len(ranked), len(pool), k, place.explore, np.random.default_rng(list(name.encode())))
+        return [(ranked[at] if at >= 0 else pool[-1 - at])._replace(propensity=p) for at, p in zip(drawn.places, drawn.propensity, strict=True)]
+
+    @staticmethod
+    def _labels(column: filters.Column, codes: Sequence[int]) -> list[str | None]:
+        if isinstance(column, Words):
+            return [column.text(number) if (number := int(column.codes_I[code])) >= 0 else None for code in codes]
+        return [f"{value:g}" if (value := float(column.values_I[code])) == value else None for code in codes]
+
+    def _fill(self, place: Placement, listed: list[Listed], questions: Queries, allowed_I: Mask, k: int) -> bool:
+        """Adds to `listed` what is missing: from the other models in the scenario's order, then the newest. Whether a model failed."""
+        failed = False
+        left_I = allowed_I.copy()
+        left_I[[c.code for c in listed]] = False
+        asked = self._blends[place.name].models if place.rank != "first" else {}
+        for name in [*place.retrieve, *self.scenario.models]:
+            model = self._models.get(name)
+            if len(listed) >= k or model is None or name in asked:
+                continue
+            try:
+                found = self._evident(model, questions, left_I, k - len(listed))
+            except Exception as e:
+                self._failed(name, e)
+                failed = True
+                continue
+            listed += [Listed(code, 0.0, name) for code in found]
+            left_I[found] = False
+        listed += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(left_I, k - len(listed))] if len(listed) < k else []
+        return failed
+
+    @staticmethod
+    def _evident(model: Recommender, questions: Queries, left_I: Mask, k: int) -> list[int]:
+        """What one model recommends, without the arbitrary order of a row in which it says nothing."""
+        part = Blend({"": model}, {"": 1.0}, repeats=True).part("", questions)
+        said_I = evidence(model, part)[0]
+        best = top_k(part.scores_BI, k, said_I & left_I[: len(said_I)])
+        return [int(code) for code in best.codes_BK[0] if code >= 0]
+
+    # ---- words and evidence
+    def _answer(
+        self, request: Request, listed: Sequence[Listed], ranked: Ranked | None, b: int, questions: Queries | None, *, degraded: bool, name: str | None = None
+    ) -> Answer:
+        causes = [self._causes(one, ranked, b, questions, request) for one in listed]
+        ids = [self.catalogue.items.id(one.code) for one in listed]
+        named = {cause.item_id for why in causes for cause in why[:1]}
+        try:
+            rows = {item.item_id: item for item in self._store.items(list({*ids, *named} if request.details else named))} if request.details or named else {}
+        except Exception as e:
+            self._failed("store", e)
+            rows, degraded = {}, True
+        items = [
+            Answered(
+                item_id=item_id,
+                score=round(one.score, 6),
+                propensity=one.propensity,
+                reason=self._reason(one.source, why, rows, request.locale),
+                explanation=why if request.explain else None,
+                item=rows.get(item_id) if request.details else None,
+            )
+            for item_id, one, why in zip(ids, listed, causes, strict=True)
+        ]
+        return Answer(request_id=name or self._request_id(), release=self.release.id if self.release else None, degraded=degraded, items=items)
+
+    def _causes(self, one: Listed, ranked: Ranked | None, b: int, questions: Queries | None, request: Request) -> list[Cause]:
+        """Which items of the history speak for this one: all parts of the blend where an explanation was asked for, else the leading model alone."""
+        if questions is None or (not request.explain and not self._names_item(one.source, request.locale)):
+            return []
+        speakers = [(p.name, p.weight * float(p.moments.inverse_B[b])) for p in ranked.parts if request.explain or p.name == one.source] if ranked else []
+        if one.score == 0.0 and one.source in self._models:
+            speakers = [(one.source, 1.0)]
+        weights: dict[int, float] = {}
+        exact = True
+        for name, scale in speakers:
+            for reason in self._explained(name, questions, one.code):
+                weights[reason.item] = weights.get(reason.item, 0.0) + scale * reason.weight
+                exact &= reason.how == "exact"
+        strongest = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))[:CAUSES]
+        return [Cause(self.catalogue.items.id(item), round(weight, 6), "exact" if exact else "left-out") for item, weight in strongest if weight > 0]
+
+    def _explained(self, name: str, questions: Queries, code: int) -> list[Reason]:
+        try:
+            return self._models[name].explain(questions, code)
+        except Exception as e:
+            self._failed(name, e)
+            return []
+
+    def _names_item(self, source: str, locale: str) -> bool:
+        return "{item}" in self.scenario.word(f"because.{source}", locale, " ")
+
+    def _reason(self, source: str, causes: Sequence[Cause], rows: Mapping[str, Item], locale: str) -> str:
+        """The scenario's words for this source; without a cause to name, those of the newest or nothing."""
+        words = self.scenario.word(f"because.{source}", locale, " ").strip() if source else ""
+        if "{item}" not in words:
+            return words
+        if not causes:
+            return ""
+        row = rows.get(causes[0].item_id)
+        title = row.title if row is not None and isinstance(row.title, str) else causes[0].item_id
+        return words.replace("{item}", title)
+
+    # ---- small parts
+    def _blend(self, place: Placement) -> Blend:
+        """The learned weights of the placement; equal ones where none were learned, the first retrievers alone for `first`."""
+        there = {name: self._models[name] for name in place.retrieve if name in self._models}
+        learned = self.release.blends.get(place.name, {}) if self.release else {}
+        weights = dict.fromkeys(there, 1.0) if place.rank == "first" else {name: learned.get(name, 0.0) for name in there}
+        if not any(weights.values()):
+            weights = dict.fromkeys(there, 1.0)
+        return Blend(there, weights, repeats=self.scenario.evaluation.repeats)
+
+    def _filter(self, text: str) -> Filter:
+        found = self._filters.get(text)
+        if found is None:
+            found = filters.compile(text, item_columns(self.scenario.attributes), users=self.scenario.attributes.users)
+            if len(self._filters) < KEPT_FILTERS:
+                self._filters[text] = found
+        return found
+
+    def _words(self) -> Lexical:
+        """The index of words, built when first asked for."""
+        with self._lock:
+            if self._lexical is None:
+                with self.catalogue.lock:
+                    texts = list(self.catalogue.texts(SEARCHED))
+                self._lexical = Lexical(texts)
+            return self._lexical
+
+    def _about_item(self, question: str, item_id: str, k: int, locale: str) -> Answer:
+        place = self.scenario.answers.get(question)
+        if place is None:
+            raise UnknownName("answer", question, self.scenario.answers, where="[answers] of the scenario")
+        return self.recommend(Request(placement=place, items=[item_id], k=k, locale=locale))
+
+    def _failed(self, part: str, error: Exception) -> None:
+        self.failures[part] += 1
+        log.warning("degraded", part=part, error=type(error).__name__, found=str(error)[:300] if isinstance(error, DaogouError) else "")
+
+
+def _z(part: Part, b: int, codes: Codes) -> NDArray[np.float32]:
+    """[N] z-scores of some items in one row."""
+    row = type(part.moments)(*(values[b : b + 1] for values in part.moments))
+    return np.asarray(z_scores(taken(part.scores_BI[b : b + 1], codes[None]), row)[0])
+
+
+def _check_k(k: int | None) -> None:
+    if k is not None and not 1 <= k <= MAX_K:
+        raise UsageError(f"k = {k}", expected=f"1 to {MAX_K}", field="k")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
