@@ -4,7 +4,7 @@ Axes in names: B queries, C candidates, E events, I items, K list length, U user
 (−1 = unknown); `data.vocab` is the only border. Times are int64 microseconds UTC.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from daogou.config import Config
     from daogou.data.dataset import Dataset
     from daogou.data.histories import Histories
+    from daogou.data.readers.batch import Batch
 
 Codes = NDArray[np.int32]
 Scores = NDArray[np.float32]
@@ -118,6 +119,10 @@ class Encoder(Protocol):
 
 
 class Reader(Protocol):
-    """Reads a known format: yields (table name, rows as a polars frame with daogou's columns, first line number)."""
+    """Reads one format, in the order of the file; registered under its name, which is also the suffix it answers to (``csv`` reads ``*.csv``).
 
-    def __call__(self, path: Path, **options: Any) -> Any: ...
+    `table` (events, items or users) is what the caller takes the file for; a format that knows its own tables may yield others. A format that
+    lies in a package of its own takes None for the path. Columns may carry the file's names: renaming and checking come later.
+    """
+
+    def __call__(self, path: Path | None, *, table: str) -> "Iterator[Batch]": ...
