@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numba import njit
 from numpy.typing import NDArray
 
 from daogou.contract import Codes, Mask
 from daogou.data.dataset import Dataset
 from daogou.evaluate.metrics import PerQuery
-
-BLOCK = 1024  # lists whose feature sums are held at once
 
 
 @dataclass(frozen=True)
@@ -56,29 +55,45 @@ def per_list(lists_BK: Codes, catalogue: Catalogue, ks: Sequence[int]) -> PerQue
             length_B = shown.sum(axis=1)
             out[f"novelty@{k}"] = (bits_I[lists] * shown).sum(axis=1) / length_B
             out[f"popularity@{k}"] = (share_I[lists] * shown).sum(axis=1) / length_B
-        out[f"diversity@{k}"] = intra_list_diversity(lists, catalogue.cousers_IU)
-        if catalogue.features_IF is not None:
-            out[f"category_diversity@{k}"] = intra_list_diversity(lists, catalogue.features_IF)
+    for name, rows in (("diversity", catalogue.cousers_IU), ("category_diversity", catalogue.features_IF)):
+        if rows is not None:
+            out |= {f"{name}@{k}": values for k, values in zip(ks, intra_list_diversity(lists_BK, rows, ks), strict=True)}
     return out
 
 
-def intra_list_diversity(lists_BK: Codes, rows_IF: sp.csr_matrix) -> NDArray[np.float64]:
-    """[B] 1 − mean cosine over all pairs of a list; items without features are left out; NaN below two items.
+def intra_list_diversity(lists_BK: Codes, rows_IF: sp.csr_matrix, ks: Sequence[int]) -> list[NDArray[np.float64]]:
+    """For each k, [B] 1 − mean cosine over all pairs of the first k; items without features are left out; NaN below two items.
 
-    Exact without forming a pair: of unit vectors, Σ over pairs of their products = (|Σ v|² − m) / 2.
+    Exact without forming a pair: of unit vectors, Σ over pairs of their products = (|Σ v|² − m) / 2, and |Σ v|² grows item by item.
     """
-    featured_I = np.diff(rows_IF.indptr) > 0
-    out = np.full(len(lists_BK), np.nan)
-    for first in range(0, len(lists_BK), BLOCK):
-        lists = lists_BK[first : first + BLOCK]
-        use = (lists >= 0) & featured_I[lists]
-        count_B = use.sum(axis=1)
-        chosen = sp.csr_matrix((np.ones(int(count_B.sum()), np.float32), (np.nonzero(use)[0], lists[use])), shape=(len(lists), rows_IF.shape[0]))
-        sum_BF = chosen @ rows_IF
-        square_B = np.bincount(np.repeat(np.arange(len(lists)), np.diff(sum_BF.indptr)), sum_BF.data.astype(np.float64) ** 2, len(lists))
+    square_BK, count_BK = np.zeros(lists_BK.shape), np.zeros(lists_BK.shape, np.int64)
+    _grow(lists_BK, rows_IF.indptr, rows_IF.indices, rows_IF.data, rows_IF.shape[1], square_BK, count_BK)
+    out = []
+    for k in ks:
+        square_B, m_B = square_BK[:, k - 1], count_BK[:, k - 1]
         with np.errstate(invalid="ignore", divide="ignore"):
-            out[first : first + BLOCK] = np.where(count_B > 1, 1 - (square_B - count_B) / (count_B * (count_B - 1.0)), np.nan)
+            out.append(np.where(m_B > 1, 1 - (square_B - m_B) / (m_B * (m_B - 1.0)), np.nan))
     return out
+
+
+@njit(cache=True, nogil=True)
+def _grow(lists_BK, start, feature, value, n_features, square_BK, count_BK):  # type: ignore[no-untyped-def]  # pragma: no cover (compiled)
+    sum_F = np.zeros(n_features)
+    for b in range(lists_BK.shape[0]):
+        square, count = 0.0, 0
+        for p in range(lists_BK.shape[1]):
+            i = lists_BK[b, p]
+            if i >= 0 and start[i + 1] > start[i]:
+                count += 1
+                for e in range(start[i], start[i + 1]):
+                    square += value[e] * (2 * sum_F[feature[e]] + value[e])
+                    sum_F[feature[e]] += value[e]
+            square_BK[b, p], count_BK[b, p] = square, count
+        for p in range(lists_BK.shape[1]):
+            i = lists_BK[b, p]
+            if i >= 0:
+                for e in range(start[i], start[i + 1]):
+                    sum_F[feature[e]] = 0.0
 
 
 def together(lists_BK: Codes, candidates_I: Mask, ks: Sequence[int]) -> dict[str, float]:
