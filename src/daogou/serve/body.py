@@ -3,7 +3,7 @@
 Litestar's own road decodes to dicts first and converts leniently ("5" passes for 5). As a DTO this one keeps the type in the OpenAPI document.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar
 
@@ -60,22 +60,24 @@ def _steps(path: str) -> list[str]:
     return [step for step in path.replace("[", ".[").split(".") if step]
 
 
-def _fields(kind: Any, path: str) -> tuple[msgspec.inspect.Field, ...]:
+def _fields(kind: Any, path: str) -> Sequence[msgspec.inspect.Field]:
     """The fields of the struct that stands at `path` below `kind`."""
-    node: Any = msgspec.inspect.type_info(kind)
-    for step in [*_steps(path), ""]:
-        while not isinstance(node, msgspec.inspect.StructType | msgspec.inspect.ListType):
-            inner = getattr(node, "type", None) or next((t for t in getattr(node, "types", ()) if not isinstance(t, msgspec.inspect.NoneType)), None)
-            if inner is None:
-                return ()
-            node = inner
-        if not step:
-            break
-        if step.startswith("["):
-            node = node.item_type
-        else:
-            node = next(f.type for f in node.fields if f.encode_name == step)
-    return tuple(node.fields) if isinstance(node, msgspec.inspect.StructType) else ()
+    node = _container(msgspec.inspect.type_info(kind))
+    for step in _steps(path):
+        if isinstance(node, msgspec.inspect.ListType):
+            node = _container(node.item_type)
+        elif isinstance(node, msgspec.inspect.StructType):
+            node = _container(next(field.type for field in node.fields if field.encode_name == step))
+    return node.fields if isinstance(node, msgspec.inspect.StructType) else ()
+
+
+def _container(node: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """The struct or list behind optional and annotated types."""
+    if isinstance(node, msgspec.inspect.Metadata):
+        return _container(node.type)
+    if isinstance(node, msgspec.inspect.UnionType):
+        return _container(next(kind for kind in node.types if not isinstance(kind, msgspec.inspect.NoneType)))
+    return node
 
 
 def _value(raw: bytes, path: str) -> str:
@@ -96,7 +98,7 @@ class Body(AbstractDTO[Any]):
     "Type for the OpenAPI document where it is not the handler's annotation."
 
     def decode_bytes(self, value: bytes) -> Any:
-        return decode(value, self.asgi_connection.route_handler.parsed_data_field.annotation)  # type: ignore[union-attr]
+        return decode(value, self.asgi_connection.route_handler.parsed_data_field.annotation)
 
     def decode_builtins(self, value: Any) -> Any:
         raise BadRequest("the body is not JSON", [Flaw(field="Content-Type", found="a form", expected="application/json")])

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from daogou.serve.metrics import Metrics
 from daogou.serve.wire import Problem
@@ -47,7 +48,7 @@ class Edge:
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
@@ -70,11 +71,11 @@ class Edge:
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         try:
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in given:
-                await _respond(send_on, 204, PREFLIGHT)
+                await respond(send_on, 204, PREFLIGHT)
             elif self._under_way > self._most:
                 self._metrics.shed.inc()
                 body = msgspec.json.encode(Problem(status_code=503, detail="too many requests are under way"))
-                await _respond(send_on, 503, [(b"content-type", b"application/json"), (b"retry-after", b"1")], body)
+                await respond(send_on, 503, [(b"content-type", b"application/json"), (b"retry-after", b"1")], body)
             else:
                 await self._app(scope, receive, send_on)
         finally:
@@ -89,7 +90,7 @@ class Edge:
         allowed = origin.decode("latin-1") in self._origins()
         return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")] if allowed else [(b"vary", b"Origin")]
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: HTTPScope, status: int, seconds: float) -> None:
         # The template, never the path itself: a path may name a person.
         route = str(scope.get("path_template") or "unknown")
         method = scope["method"] if route != "unknown" else "any"
@@ -98,6 +99,7 @@ class Edge:
         log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 2))
 
 
-async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})  # type: ignore[misc]
+async def respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    """A whole answer without the framework."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -43,7 +43,7 @@ class NotFound(BadRequest):
     status_code = 404
 
     def __init__(self, kind: str, field: str, value: str) -> None:
-        super().__init__(f"no {kind} with this id", [Flaw(field=field, found=cut(value), expected=f"the id of a {kind} in the store")])
+        super().__init__(f"no {kind} with this id", [Flaw(field=field, found=cut(value), expected=f"the id of an existing {kind}")])
 
 
 class Overloaded(DaogouError):
@@ -72,7 +72,9 @@ def answer(status_code: int, detail: str, flaws: Sequence[Flaw] = (), retry_afte
     headers = {} if retry_after_s is None else {"Retry-After": str(max(1, ceil(retry_after_s)))}
     if status_code == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(Problem(status_code=status_code, detail=cut(detail), extra=list(flaws)), status_code=status_code, headers=headers, media_type="application/json")
+    return Response(
+        Problem(status_code=status_code, detail=cut(detail), extra=list(flaws)), status_code=status_code, headers=headers, media_type="application/json"
+    )
 
 
 def _flaw(error: DaogouError) -> Flaw:
@@ -104,11 +106,15 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     detail = error.detail or type(error).__name__
     if isinstance(error, ValidationException):
         detail = "a parameter is wrong"
-        flaws = [_parameter_flaw(request, extra) for extra in error.extra or [] if isinstance(extra, dict)]
+        flaws = [_parameter_flaw(request, extra) for extra in error.extra or [] if isinstance(extra, dict)] or [_missing(error.detail)]
     elif error.status_code == 404:
         detail = "no such path; /v1/openapi.json lists those that exist"
     elif error.status_code == 413:
-        flaws = [Flaw(field="body", found="a body that is too large", expected="at most max_body_bytes of [serving]", fix="send fewer rows, or use the :import routes")]
+        flaws = [
+            Flaw(
+                field="body", found="a body that is too large", expected="at most max_body_bytes of [serving]", fix="send fewer rows, or use the :import routes"
+            )
+        ]
     elif error.status_code >= 500:
         return on_unknown(request, error)
     problem = answer(error.status_code, detail, flaws)
@@ -117,8 +123,15 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     return problem
 
 
+def _missing(detail: str) -> Flaw:
+    """From the framework's ``Missing required query parameter 'q' for path …``."""
+    return Flaw(field=detail.split("'")[1] if "'" in detail else "", found="nothing", expected="a value: the parameter is required")
+
+
 def _parameter_flaw(request: Request[Any, Any, Any], extra: dict[str, Any]) -> Flaw:
     name = str(extra.get("key", ""))
+    if name == "data":
+        return Flaw(field="body", found="nothing", expected="a JSON text in UTF-8")
     given = request.query_params.getall(name, []) or request.path_params.get(name, "nothing")
     found = ", ".join(given) if isinstance(given, list) else str(given)
     return Flaw(field=name, found=cut(found), expected=str(extra.get("message", "")).removeprefix("Expected "))

@@ -27,7 +27,9 @@ class Guard:
         scope: str = handler.opt["scope"]
         key = self.ring.find(_token(connection))
         if not keys.may(key, scope):
-            raise Refused(403, f"this key may not do this: it lacks {scope}", expected=f"a key with the scope {scope}", fix=f"daogou keys create server --scope {scope}")
+            raise Refused(
+                403, f"this key may not do this: it lacks {scope}", expected=f"a key with the scope {scope}", fix=f"daogou keys create server --scope {scope}"
+            )
         if key.kind == "browser":
             self._browser(connection, list(key.origins))
 

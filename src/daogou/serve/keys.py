@@ -66,7 +66,7 @@ def create(store: Store, kind: str, *, scopes: Sequence[str] = (), origins: Sequ
     for scope in scopes:
         if scope not in SCOPES:
             raise UnknownName("scope", scope, SCOPES, field="scopes")
-    granted = list(scopes) or list(DEFAULT_SCOPES[kind])  # type: ignore[index]
+    granted = list(scopes) or list(DEFAULT_SCOPES[kind])
     if kind == "browser":
         _check_browser(granted, origins)
     key_id, secret = secrets.token_hex(6), secrets.token_hex(24)
@@ -92,7 +92,8 @@ def _check_browser(scopes: Sequence[str], origins: Sequence[str]) -> None:
 
 def listing(store: Store) -> list[KeyEntry]:
     """The keys that are valid now, oldest first."""
-    return [KeyEntry(id=k.id, kind=k.kind, scopes=list(k.scopes), origins=list(k.origins), created=k.created) for k in store.keys()]
+    keys = store.keys()
+    return [KeyEntry(id=k.id, kind=k.kind, scopes=list(k.scopes), origins=list(k.origins), created=k.created) for k in keys]
 
 
 def revoke(store: Store, key_id: str) -> None:
@@ -101,7 +102,7 @@ def revoke(store: Store, key_id: str) -> None:
     Raises:
         UnknownName: there is no such key.
     """
-    known = [k.id for k in store.keys()]
+    known = [entry.id for entry in listing(store)]
     if key_id not in known:
         raise UnknownName("key", key_id, known, field="id")
     store.revoke_key(key_id)
@@ -124,7 +125,8 @@ class KeyRing:
     def _current(self) -> dict[str, Key]:
         if time.monotonic() - self._read_at >= READ_AGAIN_S and self._lock.acquire(blocking=False):
             try:
-                self._keys = {key.id: key for key in self._store.keys()}
+                keys = self._store.keys()
+                self._keys = {key.id: key for key in keys}
             except StoreError:
                 # The keys read before stay good while the store is away; without any, nobody gets in.
                 pass

@@ -1,6 +1,7 @@
 """The OpenAPI document, and the page that shows it: from own files, so that it opens without a network and under the security policy."""
 
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from litestar import MediaType, Router, get
@@ -16,7 +17,7 @@ from daogou import __version__
 from daogou.serve.wire import Problem
 
 PUBLIC = {"public": True}
-SECURITY = [{"bearer": []}, {"header": []}]
+SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
 PROBLEMS = {
     400: "The request is wrong; `extra` names each field.",
     401: "No key, or none that is known.",
@@ -50,14 +51,13 @@ class StrictStructs(StructSchemaPlugin):
         return schema
 
 
-
 @get("/docs", opt=PUBLIC, media_type=MediaType.HTML, include_in_schema=False, sync_to_thread=False)
 def page() -> str:
     """The document for people."""
-    return (_files() / "index.html").read_text("utf-8")
+    return _files().joinpath("index.html").read_text("utf-8")
 
 
-def _files() -> Any:
+def _files() -> Traversable:
     return resources.files("daogou.serve") / "static" / "api-docs"
 
 
@@ -85,5 +85,3 @@ def config() -> OpenAPIConfig:
             Tag("operation", "For those who run it"),
         ],
     )
-
-

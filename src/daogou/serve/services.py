@@ -1,6 +1,6 @@
 """What the routes work with, made once by `app` and kept in `app.state`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from daogou.serve.metrics import Metrics
 from daogou.serve.shown import ShownLog
 from daogou.store import Store
 
-Erase = Callable[[str], Mapping[str, Any]]
-"""Erases one person everywhere, models included, and says what was done; given by whoever starts the server, for serving knows no training."""
+Erase = Callable[[Project, Store, str], Any]
+"""Erases one person everywhere, models included, and answers with a receipt; given by whoever starts the server, for serving knows no training."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from threading import Lock, Thread
 import structlog
 
 from daogou.data.rows import Ack, Event
-from daogou.engine import Answer
 from daogou.errors import DaogouError
+from daogou.request import Answer
 from daogou.serve.metrics import Metrics
 from daogou.serve.wire import now
 from daogou.store import Store

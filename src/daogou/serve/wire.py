@@ -13,17 +13,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from daogou.data.rows import Event, Id, Item, User
+from daogou.request import MAX_ITEMS, SessionEvent
 from daogou.scenario import Kind
 
 LARGEST_TIME = 253_402_300_799_999_999
 "End of the year 9999, µs: the largest time that datetime holds, well inside int64."
 LARGEST_INT = 2**63 - 1
 
-K = Annotated[int, Meta(ge=1, le=100, description="How many items to answer with.")]
-Locale = Annotated[str, Meta(min_length=2, max_length=16, description="Language of titles and reasons, such as `en` or `zh`.")]
-Filter = Annotated[str, Meta(max_length=2000, description='What may be shown, such as `price <= 500 and brand in ["X"]`.')]
 Time = Annotated[int, Meta(ge=0, le=LARGEST_TIME)]
-Ids = Annotated[list[Id], Meta(max_length=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 ShortText = Annotated[str, Meta(max_length=256)]
 
@@ -33,39 +30,15 @@ def now() -> int:
     return clock.time_ns() // 1000
 
 
-class Seen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One thing a visitor did in this session, not necessarily stored."""
-
-    item_id: Id
-    event: Name
-    time: Time | datetime | None = None
-
-
-class RecommendationsBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The question a place on a page asks. A shopper that is not known is a guest."""
-
-    placement: Annotated[str, Meta(min_length=1, max_length=64, description="A placement of the scenario; GET /v1/placements lists them.")]
-    user_id: Id | None = None
-    session_id: ShortText | None = None
-    session: Annotated[list[Seen], Meta(max_length=500)] = []
-    items: Annotated[list[Id], Meta(max_length=100, description="The items on the page: the product, or what lies in the cart.")] = []
-    filter: Filter = ""
-    exclude: Ids = []
-    k: K | None = None
-    explain: bool = False
-    locale: Locale = "en"
-    details: Annotated[bool, Meta(description="Whether each answered item carries its row of the catalogue.")] = True
-
-
 class RankBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The caller's own candidates, to be ordered for this shopper."""
 
-    items: Annotated[list[Id], Meta(min_length=1, max_length=1000)]
+    items: Annotated[list[Id], Meta(min_length=1, max_length=MAX_ITEMS)]
     user_id: Id | None = None
     session_id: ShortText | None = None
-    session: Annotated[list[Seen], Meta(max_length=500)] = []
+    session: Annotated[list[SessionEvent], Meta(max_length=MAX_ITEMS)] = []
     explain: bool = False
-    locale: Locale = "en"
+    locale: Annotated[str, Meta(min_length=2, max_length=16, description="Language of titles and reasons, such as `en` or `zh`.")] = "en"
     details: bool = True
 
 
@@ -196,7 +169,9 @@ def attribute_flaws(attributes: Mapping[str, Any], declared: Mapping[str, Kind])
         field = f"attributes.{name}"
         if name not in declared:
             known = ", ".join(sorted(declared)) or "none is declared"
-            flaws.append(Flaw(field=field, found=f"no attribute named {name!r}", expected=f"one of {known}", fix="declare it under [attributes] of the scenario"))
+            flaws.append(
+                Flaw(field=field, found=f"no attribute named {name!r}", expected=f"one of {known}", fix="declare it under [attributes] of the scenario")
+            )
             continue
         kind, expected = _FITS[declared[name]]
         wrong_bool = isinstance(value, bool) and kind is not bool

@@ -1,49 +1,35 @@
 """Questions: recommendations, ranking, neighbours, search, and which placements there are."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from litestar import Router, get, post
 from litestar.params import Parameter
 
-from daogou.engine import Answer, Request, SessionEvent
+from daogou.errors import UnknownName, UsageError
+from daogou.request import MAX_K, Answer, Request
+from daogou.serve.errors import NotFound
 from daogou.serve.openapi import needs
 from daogou.serve.services import Services
-from daogou.serve.wire import K, Locale, PlacementAnswer, RankBody, RecommendationsBody, Seen, microseconds, now
+from daogou.serve.wire import PlacementAnswer, RankBody
 
 READ = needs("recommend:read")
 ItemId = Annotated[str, Parameter(max_length=256, description="An item of the catalogue.")]
-Neighbours = Annotated[int, Parameter(ge=1, le=100, description="How many items to answer with.")]
+Neighbours = Annotated[int, Parameter(ge=1, le=MAX_K, description="How many items to answer with.")]
 Language = Annotated[str, Parameter(min_length=2, max_length=16, description="Language of titles and reasons.")]
 
 
-def _session(seen: list[Seen]) -> list[SessionEvent]:
-    received = now()
-    return [SessionEvent(item_id=s.item_id, event=s.event, time=microseconds(s.time, received)) for s in seen]
-
-
 @post("/recommendations", **READ, status_code=200, summary="What to show in a placement")
-async def recommendations(data: RecommendationsBody, services: Services) -> Answer:
+async def recommendations(data: Request, services: Services) -> Answer:
     """The items for one placement and one shopper, best first. A shopper that is not known is a guest; `degraded` says that a simpler model answered."""
-    question = Request(
-        placement=data.placement,
-        user_id=data.user_id,
-        session_id=data.session_id,
-        session=_session(data.session),
-        items=data.items,
-        filter=data.filter,
-        exclude=data.exclude,
-        k=data.k,
-        explain=data.explain,
-        locale=data.locale,
-        details=data.details,
-    )
-    answer = await services.desk.run(services.live.engine.recommend, question)
+    answer = await services.desk.run(services.live.engine.recommend, data)
     services.metrics.answers.labels(data.placement).inc()
     if answer.degraded:
         services.metrics.degraded.labels(data.placement).inc()
     if services.project.serving.log_shown:
         services.shown.add(answer, data.user_id, data.session_id, data.placement)
     return answer
+
 
 @post("/rank", **READ, status_code=200, summary="Order the caller's own candidates")
 async def rank(data: RankBody, services: Services) -> Answer:
@@ -53,7 +39,7 @@ async def rank(data: RankBody, services: Services) -> Answer:
         data.user_id,
         data.items,
         session_id=data.session_id,
-        session=_session(data.session),
+        session=data.session,
         explain=data.explain,
         locale=data.locale,
         details=data.details,
@@ -63,13 +49,24 @@ async def rank(data: RankBody, services: Services) -> Answer:
 @get("/items/{item_id:str}/similar", **READ, summary="Items like this one")
 async def similar(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What may stand in this item's place."""
-    return await services.desk.run(services.live.engine.similar, item_id, k, locale)
+    return await _about(services.live.engine.similar, item_id, k, locale, services)
 
 
 @get("/items/{item_id:str}/bought-together", **READ, summary="Items that go with this one")
 async def bought_together(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What people take beside this item."""
-    return await services.desk.run(services.live.engine.bought_together, item_id, k, locale)
+    return await _about(services.live.engine.bought_together, item_id, k, locale, services)
+
+
+async def _about(ask: Callable[[str, int, str], Answer], item_id: str, k: int, locale: str, services: Services) -> Answer:
+    try:
+        return await services.desk.run(ask, item_id, k, locale)
+    except UnknownName:
+        raise NotFound("answer of this kind", "path", "the scenario names no placement for it") from None
+    except UsageError as e:
+        if e.field.startswith("items"):
+            raise NotFound("item", "item_id", item_id) from e
+        raise
 
 
 @get("/search", **READ, summary="Items by words")
@@ -78,16 +75,18 @@ async def search(
     q: Annotated[str, Parameter(min_length=1, max_length=500, description="Words of titles, brands, categories; any language.")],
     filter: Annotated[str, Parameter(max_length=2000, description="What may be found, in the filter language.")] = "",
     k: Neighbours = 10,
+    locale: Language = "en",
 ) -> Answer:
     """Items whose words match, best first."""
-    return await services.desk.run(services.live.engine.search, q, filter, k)
+    return await services.desk.run(services.live.engine.search, q, filter, k, locale=locale)
 
 
 @get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)
 def placements(services: Services) -> list[PlacementAnswer]:
     """In the scenario's order."""
     return [
-        PlacementAnswer(name=p.name, title=p.title, about=p.about, size=p.size, retrieve=list(p.retrieve), filter=p.filter) for p in services.scenario.placements
+        PlacementAnswer(name=p.name, title=p.title, about=p.about, size=p.size, retrieve=list(p.retrieve), filter=p.filter)
+        for p in services.scenario.placements
     ]
 
 

@@ -58,7 +58,7 @@ async def delete_item(item_id: ItemId, services: Services) -> Deleted:
     """It is not recommended from now on; what people did with it stays."""
     if not await services.desk.run(services.store.delete_item, item_id):
         raise NotFound("item", "item_id", item_id)
-    services.live.engine.catalogue_changed([item_id])
+    await services.desk.run(services.live.catalogue_changed, [item_id])
     return Deleted(item_id=item_id, deleted=True)
 
 
@@ -70,7 +70,7 @@ async def _existing(item_id: str, services: Services) -> Item:
 
 
 async def _changed(item_id: str, services: Services) -> Item:
-    services.live.engine.catalogue_changed([item_id])
+    await services.desk.run(services.live.catalogue_changed, [item_id])
     return await _existing(item_id, services)
 
 

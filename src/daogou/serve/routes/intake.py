@@ -69,7 +69,6 @@ async def events(data: Events, services: Services) -> Loaded:
     return loaded("events", ack, data.flaws, len(data.flaws), services)
 
 
-
 @dataclass
 class ImportOperation(Operation):
     """The body of an import in the OpenAPI document: the handlers read it as a stream."""
@@ -97,7 +96,7 @@ async def import_items(request: Request[Any, Any, Any], services: Services) -> L
 
     async def write(batch: list[Item]) -> Ack:
         await asyncio.to_thread(services.store.put_items, batch)
-        services.live.engine.catalogue_changed([item.item_id for item in batch])
+        await asyncio.to_thread(services.live.catalogue_changed, [item.item_id for item in batch])
         return Ack(accepted=len(batch))
 
     return await _import("items", request, services, Item, lambda item: item_flaws(item, services.scenario.attributes.items), write)
@@ -118,7 +117,8 @@ async def _import(
     table: str, request: Request[Any, Any, Any], services: Services, kind: type[T], check: Callable[[T], list[Flaw]], write: Callable[[list[T]], Awaitable[Ack]]
 ) -> Loaded:
     """Reads, checks and writes batch by batch, so that memory holds one batch; each is on disk before the next is read."""
-    total, flaws, rejected, index = Ack(), [], 0, 0
+    total, rejected, index = Ack(), 0, 0
+    flaws: list[Flaw] = []
     async for raws in rows(request.stream(), services.project.serving.max_body_bytes):
         for start in range(0, len(raws), BATCH):
             good: list[T] = []

@@ -1,6 +1,5 @@
 """For those who run it: health, readiness, metrics, and the documents of the API."""
 
-
 from litestar import Response, Router, get
 
 from daogou.errors import StoreError

@@ -65,8 +65,10 @@ async def export_user(user_id: UserId, services: Services) -> dict[str, Any]:
 async def erase_user(user_id: UserId, services: Services) -> dict[str, Any]:
     """Rows, write-ahead log and, where the server was started with it, the models. The receipt says what was done and what was verified."""
     services.shown.forget(user_id)
-    erase = services.erase or services.store.erase_user
-    receipt = await asyncio.to_thread(erase, user_id)
+    if services.erase is None:
+        receipt: Any = await asyncio.to_thread(services.store.erase_user, user_id)
+    else:
+        receipt = await asyncio.to_thread(services.erase, services.project, services.store, user_id)
     built: dict[str, Any] = msgspec.to_builtins(receipt)
     return built
 
