@@ -31,7 +31,7 @@ class AlsConfig(Config):
 
 
 class Als(Vectors):
-    """iALS with frequency-scaled regularisation (Rendle, Krichene, Zhang, Koren 2021, arXiv 2110.14037, eqs. 1 and 9; Hu, Koren, Volinsky 2008)
+    """iALS with frequency-scaled regularisation (Rendle, Krichene, Zhang, Koren 2021, arXiv 2110.14037; Hu, Koren, Volinsky 2008)
 
         L = Σ_ui∈S c_ui (p_uᵀq_i − 1)² + w₀ Σ_ui (p_uᵀq_i)² + λ [Σ_u (n_u + w₀ I)^ν ‖p_u‖² + Σ_i (n_i + w₀ U)^ν ‖q_i‖²]
 

@@ -41,7 +41,7 @@ class CoVisit(ItemItem):
         C_ji = Σ over pairs (j, then i) of w_i · d^(−decay)      R_ji = (C_ji + backward · C_ij) / ((n_j + shrinkage) · n_i^popularity)
 
     d is the distance in moments (events of one time are 1 apart), n the weight of an item's events. Co-visitation in the form used by the
-    leading entries of RecSys and OTTO challenges; division by popularity after Deshpande & Karypis 2004, eq. 4. R_jj = 0: an item does not vote for itself.
+    leading entries of RecSys and OTTO challenges; division by popularity after Deshpande & Karypis 2004 (conditional probability). R_jj = 0: an item does not vote for itself.
 
     Memory: 8·`neighbours`·I bytes; the statistics 12 bytes for each pair of items that occurs. Additive: exact. Explanation: exact.
     """
@@ -85,7 +85,8 @@ class CoVisit(ItemItem):
         pairs.eliminate_zeros()
         self._statistics = {"pairs": pairs, "events": events_I}
         c, n_I = self.config, events_I / UNITS
-        both = (pairs / UNITS + c.backward * (pairs.T / UNITS)).tocsr()
+        rate_II = sp.csr_array(pairs) / UNITS
+        both = sp.csr_array(rate_II + rate_II.T * c.backward)
         both.setdiag(0.0)
         by_source = sp.diags_array(1.0 / np.maximum(n_I + c.shrinkage, 1e-9))
         by_target = sp.diags_array(np.where(n_I > 0, n_I, 1.0) ** -c.popularity)

@@ -39,7 +39,7 @@ class Popular(Base):
 
         c_i = Σ_e weight_e · 2^(−(T − t_e)/h)      lift_si = (c_si + m·p_i) / ((C_s + m)·p_i),  p_i = c_i / C
 
-    so that a segment with few events (C_s ≪ m) falls back to everyone's list (Dirichlet smoothing: Zhai & Lafferty 2001, eq. 6).
+    so that a segment with few events (C_s ≪ m) falls back to everyone's list (Dirichlet smoothing: Zhai & Lafferty 2001).
     Days are whole UTC days. A shopper of whom no segment is known gets everyone's list; items without events score 0 and are not retrieved.
 
     Memory: 4·S·I bytes for S segments; the statistics 32 bytes for each (segment, item, day) that occurs. Additive: exact.
