@@ -29,7 +29,7 @@ from daogou.families import top_k
 from daogou.filters import Filter, Words
 from daogou.index.lexical import Lexical
 from daogou.query import Asked
-from daogou.rank.blend import Blend, Part, evidence, taken
+from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
 from daogou.release import Release
 from daogou.request import MAX_ITEMS, MAX_K, Answer, Answered, Cause, Request, SessionEvent
@@ -382,7 +382,7 @@ class Engine:
         weights = dict.fromkeys(there, 1.0) if place.rank == "first" else {name: learned.get(name, 0.0) for name in there}
         if not any(weights.values()):
             weights = dict.fromkeys(there, 1.0)
-        return Blend(there, weights, repeats=self.scenario.evaluation.repeats)
+        return Blend(there, weights, repeats=repeats_at(place, self.scenario.evaluation))
 
     def _filter(self, text: str) -> Filter:
         found = self._filters.get(text)

@@ -20,6 +20,7 @@ from daogou.data.split import Targets
 from daogou.errors import TrainingError
 from daogou.families import top_k
 from daogou.rank.normalise import Moments, moments, z_scores
+from daogou.scenario import Evaluation, Placement
 
 K = 10
 DEPTH = 150  # items of each model among which the ascent looks
@@ -27,6 +28,11 @@ SWEEPS = 6
 STEPS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.2, 1.45, 2.0, 4.0)  # factors tried on one weight
 FIRST = 0.1  # what a weight of 0 is tried at, relative to the largest
 ROWS = 64  # queries whose dense scores are held at once
+
+
+def repeats_at(place: Placement, evaluation: Evaluation) -> bool:
+    """Whether items of the history are candidates at this placement: where people take things again, unless it asks for new ones or shows what goes with a page."""
+    return evaluation.repeats and place.about == "shopper" and not place.exclude
 
 
 class Part(NamedTuple):
@@ -171,7 +177,8 @@ def _ndcg(questions: Questions, weights: NDArray[np.float64], k: int) -> float:
 def _questions(blend: Blend, targets: Targets, depth: int, k: int) -> Questions:
     """The candidates of every query, and every model's z-scores of them."""
     wanted, queries = targets.wanted, targets.queries
-    width = depth * len(blend.models) + int(wanted.lengths.max(initial=0))
+    longest = int(wanted.lengths.max(initial=0))
+    width = min(depth * len(blend.models) + longest, blend.n_items)
     z, allowed, gain = [], [], []
     for first in range(0, len(queries), ROWS):
         rows = slice(first, first + ROWS)
@@ -179,7 +186,7 @@ def _questions(blend: Blend, targets: Targets, depth: int, k: int) -> Questions:
         parts = [blend.part(name, some) for name in blend.models]
         open_BI = _open(blend, some, targets.known_I)
         best = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
-        codes = _union([*best, _padded(right)], width)
+        codes = _union([*best, _padded(right, longest)], width)
         z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
         ok = codes >= 0
         allowed.append(ok & np.take_along_axis(open_BI, np.where(ok, codes, 0).astype(np.int64), 1))
@@ -195,8 +202,8 @@ def _open(blend: Blend, queries: Queries, known_I: Mask | None) -> Mask:
     return open_BI if blend.repeats else open_BI & ~queries.history.seen(blend.n_items)
 
 
-def _padded(history: Histories) -> Codes:
-    out = np.full((len(history), int(history.lengths.max(initial=0))), -1, np.int32)
+def _padded(history: Histories, width: int) -> Codes:
+    out = np.full((len(history), width), -1, np.int32)
     out[history.row, np.arange(len(history.item)) - history.start[history.row]] = history.item
     return out
 

@@ -1,0 +1,254 @@
+"""One training: snapshot → split → fit → blend weights on validation → honest test figures → fit on everything → release → ask it → gate → publish.
+
+Axes: B queries, I items.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import structlog
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from daogou import plugins
+from daogou.contract import Additive, Progress, Recommender, Run
+from daogou.data.dataset import Dataset
+from daogou.data.split import Split, split
+from daogou.data.vocab import Vocabulary
+from daogou.engine import Engine, Request
+from daogou.errors import ConfigError, DataError, ReleaseError, UnknownName
+from daogou.rank.blend import Blend
+from daogou.release import Fitted, Manifest, Release, open_current, open_release
+from daogou.scenario import Project, Scenario
+from daogou.train import release as releases
+from daogou.train.gate import compare_unseen, refusal
+from daogou.train.measure import KEPT_METRICS, Measured, measure
+from daogou.train.memory import Peak
+
+if TYPE_CHECKING:
+    from daogou.store import Store
+
+log = structlog.get_logger("daogou.train")
+
+NOT_MODELS = ("blend", "ranked")
+"""Words that `--models` takes for combinations of models."""
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training made. `refused` says why it was not published though it should have been."""
+
+    release: str
+    directory: str
+    published: bool
+    refused: str
+    digest: str
+    models: dict[str, Fitted]
+    blends: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, Any]]
+    split: dict[str, Any]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        lines = [f"{name:<12} {m.fit_s:8.1f} s {m.peak_mib:8.0f} MiB" for name, m in self.models.items()]
+        lines += [f"{name:<12} " + "  ".join(f"{key} {row[key]:.4f}" for key in KEPT_METRICS if key in row) for name, row in self.metrics.items()]
+        lines += [f"warning: {text}" for text in self.warnings]
+        fate = "published" if self.published else f"not published: {self.refused}" if self.refused else "not published, as asked"
+        return "\n".join([*lines, f"release {self.release} in {self.seconds:.1f} s, {fate}"])
+
+
+@dataclass
+class _Training:
+    """One training under way."""
+
+    scenario: Scenario
+    run: Run
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+        log.warning("training", what=text)
+
+
+def train(
+    project: Project,
+    store: "Store",
+    scenario: Scenario,
+    *,
+    models: Sequence[str] | None = None,
+    seed: int | None = None,
+    publish: bool = True,
+    progress: Progress | None = None,
+) -> Trained:
+    """Trains the scenario's models into a new release and, if it passes the gate, makes it the live one.
+
+    Args:
+        models: which of the scenario's models; None = the project's choice, else all.
+        seed: None = the project's.
+        publish: whether the release goes live if it is not worse.
+
+    Raises:
+        UnknownName: a model that the scenario does not list.
+        ConfigError: a hyperparameter that does not exist or is out of its limits.
+        ReleaseError: the written release does not answer. The live release stays in every case.
+    """
+    started = time.perf_counter()
+    seed = project.training.seed if seed is None else seed
+    threads = project.training.threads or os.cpu_count() or 1
+    training = _Training(scenario, Run(seed=seed, threads=threads, progress=progress))
+    fresh = {name: partial(build, scenario, name) for name in _chosen(project, scenario, models)}
+    for make in fresh.values():
+        make()  # wrong settings are found before any work
+    with threadpool_limits(limits=threads):
+        data = snapshot(project, store, scenario)
+        parts = _split(data, training)
+        honest = Measured({}, {}, {})
+        if parts:
+            honest = measure(parts, _fitted(parts.train, fresh, training, "fit on the training part")[0], scenario, seed)
+        fitted, timed = _fitted(data, fresh, training, "fit")
+        blends = {place: {name: w for name, w in weights.items() if name in fitted} for place, weights in honest.blends.items()}
+        manifest = releases.write(project.releases, fitted, data.items, blends, _about(data, training, timed, honest.metrics, parts))
+        directory = project.releases / manifest.id
+        check(directory, scenario, store)
+        refused = _refused(project, manifest, scenario, parts, honest, data.items)
+    live = publish and not refused
+    if live:
+        releases.publish(project.releases, manifest.id)
+        releases.prune(project.releases, project.training.keep_releases)
+    return Trained(
+        release=manifest.id,
+        directory=str(directory),
+        published=live,
+        refused=refused,
+        digest=manifest.digest,
+        models=timed,
+        blends=blends,
+        metrics=honest.metrics,
+        split=manifest.split,
+        warnings=tuple(training.warnings),
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def snapshot(project: Project, store: "Store", scenario: Scenario, **limits: Any) -> Dataset:
+    """What a training of this project learns from; `limits` as `Store.snapshot` takes them (`until`, `only_user`)."""
+    data: Dataset = store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user, **limits)
+    return data
+
+
+def build(scenario: Scenario, name: str) -> Recommender:
+    """An unfitted model with the scenario's hyperparameters.
+
+    Raises:
+        ConfigError: one of them is unknown or out of its limits.
+    """
+    settings = dict(scenario.models[name])
+    kind = settings.pop("kind", name)
+    try:
+        model: Recommender = plugins.load("model", kind)(**settings)
+    except msgspec.ValidationError as e:
+        raise ConfigError(
+            str(e), fix="correct it, or leave it out to take the default", where=f"[models.{name}] of the scenario", field=f"models.{name}"
+        ) from e
+    return model
+
+
+def check(directory: Path, scenario: Scenario, store: "Store") -> Release:
+    """Opens a release as a server would and asks it every placement.
+
+    Raises:
+        ReleaseError: it cannot be opened, a model fails, or a placement has no answer though there are items.
+    """
+    release = open_release(directory)
+    engine = Engine(release, scenario, store)
+    offered = np.flatnonzero(engine.catalogue.offered_I)
+    page = [engine.catalogue.items.id(int(code)) for code in offered[:1]]
+    for place in scenario.placements:
+        answer = engine.recommend(Request(placement=place.name, items=page if place.about == "items" else []))
+        if answer.degraded or engine.failures:
+            raise ReleaseError(
+                f"placement {place.name!r} fails in {', '.join(engine.failures)}", fix="daogou train; the live release stays", where=str(directory)
+            )
+    return release
+
+
+# ---- steps
+def _chosen(project: Project, scenario: Scenario, models: Sequence[str] | None) -> list[str]:
+    wanted = [name for name in models or project.training.models or scenario.models if name not in NOT_MODELS]
+    for name in wanted:
+        if name not in scenario.models:
+            raise UnknownName("model", name, scenario.models, where="[models] of the scenario", field="models")
+    return wanted
+
+
+def _split(data: Dataset, training: _Training) -> Split | None:
+    """The scenario's protocol; None where there is too little to measure anything."""
+    how = training.scenario.evaluation
+    goal = [name for name in how.goal if name in data.event_names]
+    try:
+        return split(data, how.protocol, test_days=how.test_days, goal=goal, repeats=how.repeats, seed=training.run.seed)
+    except DataError as e:
+        training.warn(f"nothing could be measured: {e}")
+        return None
+
+
+def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training, step: str) -> tuple[dict[str, Recommender], dict[str, Fitted]]:
+    """Every model that can be fitted; one that cannot is left out, with a warning."""
+    models: dict[str, Recommender] = {}
+    timed: dict[str, Fitted] = {}
+    if not len(data.histories.item):
+        training.warn("no event teaches anything yet: the release has no model")
+        return models, timed
+    for n, (name, make) in enumerate(fresh.items()):
+        if training.run.progress:
+            training.run.progress(f"{step}: {name}", n, len(fresh))
+        try:
+            with Peak() as peak:
+                models[name] = make().fit(data, training.run)
+        except Exception as e:  # whatever a model does wrong, the others still make a release
+            training.warn(f"{name} was left out: {type(e).__name__}: {e}")
+            continue
+        kind = training.scenario.models[name].get("kind", name)
+        timed[name] = Fitted(kind=kind, additive=isinstance(models[name], Additive), fit_s=round(peak.seconds, 3), peak_mib=round(peak.mib, 1))
+    if training.run.progress:
+        training.run.progress(step, len(fresh), len(fresh))
+    return models, timed
+
+
+def _about(data: Dataset, training: _Training, timed: dict[str, Fitted], metrics: dict[str, dict[str, Any]], parts: Split | None) -> Manifest:
+    return Manifest(
+        scenario=training.scenario.name,
+        seed=training.run.seed,
+        events=len(data.events),
+        users=data.n_users,
+        items=data.n_items,
+        data_end=data.end,
+        models=timed,
+        metrics=metrics,
+        split=parts.about if parts else {},
+        notes=tuple(training.warnings),
+    )
+
+
+def _refused(project: Project, new: Manifest, scenario: Scenario, parts: Split | None, honest: Measured, items: Vocabulary) -> str:
+    """Why the new release must not go live, "" if it may."""
+    try:
+        live = open_current(project.releases)
+    except ReleaseError:
+        return ""  # a live release that cannot be read is no better than the new one
+    if live is None:
+        return ""
+    place = next((place for place in scenario.placements if place.name in honest.blends and place.name in live.blends), None)
+    unseen = None
+    if parts is not None and place is not None:
+        repeats = scenario.evaluation.repeats
+        mine, theirs = (Blend(models, blends[place.name], repeats=repeats) for models, blends in ((honest.models, honest.blends), (live.models, live.blends)))
+        if mine.models and theirs.models:
+            unseen = compare_unseen(mine, theirs, live, items, parts.test, scenario.gate.metric, repeats=repeats)
+    return refusal(new, live.manifest, scenario.gate, unseen)

@@ -1,0 +1,96 @@
+"""What models that saw the training part alone are worth: blend weights by placement from validation, honest figures from test.
+
+Axes: B queries, K list length, Q all queries.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from daogou.contract import Queries, Recommender
+from daogou.data.histories import Histories
+from daogou.data.split import Split, Targets
+from daogou.evaluate import Result, Scorer, evaluate
+from daogou.rank import blend
+from daogou.rank.blend import Blend, repeats_at
+from daogou.scenario import Placement, Scenario
+
+MOST_QUERIES = 4000
+"""Shoppers drawn from validation and test: beyond that, time grows and the interval hardly shrinks."""
+KEPT_METRICS = ("ndcg@10", "recall@10", "precision@10", "hr@10", "mrr@10", "map@10", "coverage@10")
+
+
+class Measured(NamedTuple):
+    """Placement → model → weight; model or `blend` → metric → value; the models that were measured."""
+
+    blends: dict[str, dict[str, float]]
+    metrics: dict[str, dict[str, Any]]
+    models: Mapping[str, Recommender]
+
+
+def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario, seed: int) -> Measured:
+    """
+    Args:
+        models: fitted on `parts.train`.
+        seed: which shoppers are drawn where there are very many.
+    """
+    rng = np.random.default_rng(seed)
+    validation, test = _drawn(parts.validation, rng), _drawn(parts.test, rng)
+    blends = _weights(models, scenario, validation)
+    repeats = scenario.evaluation.repeats
+    scorers: dict[str, Scorer] = dict(models)
+    if blends:
+        scorers["blend"] = Blend(models, next(iter(blends.values())), repeats=repeats)
+    return Measured(blends, {name: _figures(evaluate(scorer, test, repeats=repeats), scenario.gate.metric) for name, scorer in scorers.items()}, models)
+
+
+def _weights(models: Mapping[str, Recommender], scenario: Scenario, validation: Targets) -> dict[str, dict[str, float]]:
+    """Learned once for placements that ask the same models the same question."""
+    blends: dict[str, dict[str, float]] = {}
+    learned: dict[tuple[Any, ...], dict[str, float]] = {}
+    for place in scenario.placements:
+        retrievers = {name: models[name] for name in place.retrieve if name in models}
+        repeats = repeats_at(place, scenario.evaluation)
+        key = (tuple(sorted(retrievers)), place.about, repeats)
+        if not retrievers:
+            continue
+        if key not in learned:
+            learned[key] = blend.fit(retrievers, asked_at(place, validation, repeats), repeats=repeats)
+        blends[place.name] = learned[key]
+    return blends
+
+
+def asked_at(place: Placement, targets: Targets, repeats: bool) -> Targets:
+    """The targets as this placement is asked for them: from the whole history or from its newest item alone, and without what the history holds unless
+    that is shown again."""
+    queries, wanted = targets.queries, targets.wanted
+    if place.about == "items":
+        page = queries.history.tail(1)
+        queries = Queries(history=page, user_B=queries.user_B, now_B=queries.now_B, context=page, attributes=queries.attributes)
+    if not repeats:
+        wanted = _without(wanted, queries.history)
+    rows = wanted.lengths > 0
+    if place.about == "items":
+        rows &= queries.history.lengths > 0
+    return Targets(queries[rows], wanted[rows], targets.known_I)
+
+
+def _without(wanted: Histories, seen: Histories) -> Histories:
+    size = int(max(wanted.item.max(initial=0), seen.item.max(initial=0))) + 1
+    return wanted.keep(~np.isin(wanted.row * size + wanted.item, seen.row * size + seen.item))
+
+
+def _drawn(targets: Targets, rng: np.random.Generator) -> Targets:
+    if len(targets) <= MOST_QUERIES:
+        return targets
+    return targets[np.sort(rng.choice(len(targets), MOST_QUERIES, replace=False))]
+
+
+def _figures(result: Result, metric: str) -> dict[str, Any]:
+    """The figures of a manifest; `low`, `high`: the 95 % interval of `metric`; `reached`: items on anybody's first ten; `queries`: how many."""
+    out: dict[str, Any] = {name: round(result.mean(name), 6) for name in dict.fromkeys((*KEPT_METRICS, metric))}
+    if metric in result.values:
+        out |= {"low": round(result.ci95[metric].low, 6), "high": round(result.ci95[metric].high, 6)}
+    shown = result.lists_QK[:, :10]
+    return out | {"reached": len(np.unique(shown[shown >= 0])), "queries": len(result)}
