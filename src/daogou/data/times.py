@@ -51,18 +51,19 @@ class TimeReader:
             return times, self._implausible(times)
         if raw.dtype == pl.String:
             return self._text(raw)
-        return self._numbers(raw, raw)
+        return self._numbers(raw, raw, raw.count())
 
     def notes(self) -> list[str]:
         """What was assumed so far, with the number of rows."""
         return [f"{self.column}: {count} rows {what}" for what, count in self.seen.most_common()]
 
     # ---- numbers
-    def _numbers(self, raw: pl.Series, numbers: pl.Series) -> tuple[pl.Series, pl.Series]:
+    def _numbers(self, raw: pl.Series, numbers: pl.Series, n_cells: int) -> tuple[pl.Series, pl.Series]:
+        """`n_cells` is the number of filled cells of the column, numbers or not."""
         small = numbers.abs() < EARLIEST_NUMBER_S
         dated = numbers.is_between(19_000_101, 21_001_231) if numbers.dtype == pl.Int64 else pl.repeat(False, len(numbers), eager=True)
         if self._counter is None and len(numbers.drop_nulls()):
-            self._counter = bool(2 * (small & ~dated & (numbers >= 0)).sum() > numbers.count())
+            self._counter = bool(2 * (small & ~dated & (numbers >= 0)).sum() > n_cells)
         if self._counter:
             ok = small & (numbers >= 0)
             self._count("are running numbers, too small to be times: only their order counts", ok)
@@ -98,7 +99,7 @@ class TimeReader:
         decimal = numeric & whole.is_null()
         for here, numbers in ((numeric & ~decimal, whole), (decimal, raw.cast(pl.Float64, strict=False))):
             if here.any():
-                found = self._numbers(raw.set(~here, None), numbers.set(~here, None))
+                found = self._numbers(raw.set(~here, None), numbers.set(~here, None), raw.count())
                 times, problems = _first(times, found[0]), _first(problems, found[1])
         if (~numeric & raw.is_not_null()).any():
             found = self._dates(raw.set(numeric, None))

@@ -26,14 +26,28 @@ class Decoded(NamedTuple):
 
 def decode(block: Block, file: str) -> Decoded:
     """Rows of a block; a line that is no JSON object is rejected."""
-    n_lines = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+    rows = _decode_all(block.data)
+    if rows is None:
+        return _decode_each(block, file)
+    return Decoded(columns(rows), line_numbers(block.first_line, len(rows)), [])
+
+
+def _decode_all(data: bytes) -> list[dict[str, Any]] | None:
+    """All lines at once, or None where one could be wrong.
+
+    Where every line begins with ``{`` and ends with ``}`` no object reaches over a line end, so as many objects as lines means one on each.
+    """
+    data = data.removesuffix(b"\n").replace(b"\r\n", b"\n").removesuffix(b"\r")
+    if data.count(b"}\n{") != data.count(b"\n") or data[:1] != b"{" or data[-1:] != b"}":
+        return None
+    lines = data.count(b"\n") + 1
+    if len(data) > MAX_FIELD_CHARS and max(map(len, data.split(b"\n"))) > MAX_FIELD_CHARS:
+        return None
     try:
-        rows = _decoder.decode_lines(block.data)
-        if len(rows) == n_lines and len(max(block.data.split(b"\n"), key=len)) <= MAX_FIELD_CHARS:
-            return Decoded(columns(rows), line_numbers(block.first_line, n_lines), [])
+        rows = _decoder.decode_lines(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    return _decode_each(block, file)
+        return None
+    return rows if len(rows) == lines else None
 
 
 def _decode_each(block: Block, file: str) -> Decoded:

@@ -15,9 +15,11 @@ from daogou.errors import DataError
 
 GENRES = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical",
           "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western")  # fmt: skip
-OCCUPATIONS = ("other", "academic/educator", "artist", "clerical/admin", "college/grad student", "customer service", "doctor/health care",
-               "executive/managerial", "farmer", "homemaker", "K-12 student", "lawyer", "programmer", "retired", "sales/marketing", "scientist", "self-employed", "technician/engineer",
-               "tradesman/craftsman", "unemployed", "writer")  # fmt: skip
+OCCUPATIONS = (
+    "other", "academic/educator", "artist", "clerical/admin", "college/grad student", "customer service", "doctor/health care", "executive/managerial",
+    "farmer", "homemaker", "K-12 student", "lawyer", "programmer", "retired", "sales/marketing", "scientist", "self-employed", "technician/engineer",
+    "tradesman/craftsman", "unemployed", "writer",
+)  # fmt: skip
 RATING = ("user_id", "item_id", "value", "time")
 
 
