@@ -136,7 +136,9 @@ class Catalogue:
         if item is None:
             return None
         value = item.attributes.get(name) if name in self._declared else getattr(item, name)
-        return None if value is UNSET else value
+        if value is UNSET or value is None:
+            return True if name == "available" else None
+        return value
 
     def _built(self, name: str) -> Column:
         kind = self.kinds[name]

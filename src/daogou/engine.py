@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -34,9 +34,7 @@ from daogou.rank.normalise import z_scores
 from daogou.release import Release
 from daogou.request import MAX_ITEMS, MAX_K, Answer, Answered, Cause, Request, SessionEvent
 from daogou.scenario import Placement, Scenario
-
-if TYPE_CHECKING:
-    from daogou.store import Store
+from daogou.store import Store
 
 __all__ = ["Answer", "Answered", "Cause", "Engine", "Request", "SessionEvent"]
 
@@ -81,13 +79,13 @@ class Engine:
     """
 
     def __init__(
-        self, release: Release | None, scenario: Scenario, store: "Store", *, history: int = 500, request_id: Callable[[], str] = lambda: uuid.uuid4().hex
+        self, release: Release | None, scenario: Scenario, store: Store, *, history: int = 500, request_id: Callable[[], str] = lambda: uuid.uuid4().hex
     ) -> None:
         self.release, self.scenario = release, scenario
         self.failures: Counter[str] = Counter()
         "How often each model, or the store, failed while answering."
         self._store, self._history, self._request_id = store, history, request_id
-        self.catalogue = Catalogue(store.item_table(scenario.attributes), scenario.attributes, release.items if release else None)
+        self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
         self._models: Mapping[str, Recommender] = release.models if release else {}
         self._blends = {place.name: self._blend(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}

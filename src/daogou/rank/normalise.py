@@ -48,15 +48,18 @@ def moments(scores_BI: Scores, left_out: Histories | None = None) -> Moments:
     mean_B = mean_B + shift_B
     spread = some & (deviation_B > NO_SPREAD * np.maximum(np.abs(mean_B), 1e-12))
     inverse_B = np.divide(1.0, deviation_B, out=np.zeros_like(sum_B), where=spread)
-    floor_B = np.where(np.isfinite(low_B), (low_B - mean_B) * inverse_B, 0.0)
+    floor_B = (np.where(np.isfinite(low_B), low_B, mean_B) - mean_B) * inverse_B
     return Moments(mean_B, inverse_B, floor_B)
 
 
 def z_scores(scores_BC: Scores, of: Moments) -> Scores:
     """[B, C] z-scores of any columns of the rows that `of` was taken from; 0 in rows that say nothing."""
-    z = (scores_BC - of.mean_B[:, None].astype(np.float32)) * of.inverse_B[:, None].astype(np.float32)
-    bad = ~np.isfinite(z)
-    return np.asarray(np.where(bad, of.floor_B[:, None], z) if bad.any() else z, np.float32)
+    mean, inverse = of.mean_B[:, None].astype(np.float32), of.inverse_B[:, None].astype(np.float32)
+    finite = np.isfinite(scores_BC)
+    if finite.all():
+        return np.asarray((scores_BC - mean) * inverse, np.float32)
+    z = (np.where(finite, scores_BC, mean) - mean) * inverse
+    return np.asarray(np.where(finite, z, of.floor_B[:, None]), np.float32)
 
 
 def _distinct(history: Histories, n_items: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

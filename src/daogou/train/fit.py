@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,13 +26,11 @@ from daogou.errors import ConfigError, DataError, ReleaseError, UnknownName
 from daogou.rank.blend import Blend
 from daogou.release import Fitted, Manifest, Release, open_current, open_release
 from daogou.scenario import Project, Scenario
+from daogou.store import Store
 from daogou.train import release as releases
 from daogou.train.gate import compare_unseen, refusal
 from daogou.train.measure import KEPT_METRICS, Measured, measure
 from daogou.train.memory import Peak
-
-if TYPE_CHECKING:
-    from daogou.store import Store
 
 log = structlog.get_logger("daogou.train")
 
@@ -78,7 +76,7 @@ class _Training:
 
 def train(
     project: Project,
-    store: "Store",
+    store: Store,
     scenario: Scenario,
     *,
     models: Sequence[str] | None = None,
@@ -136,10 +134,9 @@ def train(
     )
 
 
-def snapshot(project: Project, store: "Store", scenario: Scenario, **limits: Any) -> Dataset:
+def snapshot(project: Project, store: Store, scenario: Scenario, **limits: Any) -> Dataset:
     """What a training of this project learns from; `limits` as `Store.snapshot` takes them (`until`, `only_user`)."""
-    data: Dataset = store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user, **limits)
-    return data
+    return store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user, **limits)
 
 
 def build(scenario: Scenario, name: str) -> Recommender:
@@ -159,7 +156,7 @@ def build(scenario: Scenario, name: str) -> Recommender:
     return model
 
 
-def check(directory: Path, scenario: Scenario, store: "Store") -> Release:
+def check(directory: Path, scenario: Scenario, store: Store) -> Release:
     """Opens a release as a server would and asks it every placement.
 
     Raises:
