@@ -167,7 +167,8 @@ class _View:
     def last(self, candidates: Mask) -> Positions:
         """The newest goal event of each user among `candidates` [E]; unless repeats count, one with an item that the user did not have before."""
         index = np.flatnonzero(candidates & self.goal_E & (self.repeats | (self.first_E == self.position_E)))
-        return index[np.diff(self.user_E[index], append=-1) != 0]
+        final: Mask = np.diff(self.user_E[index], append=-1) != 0
+        return index[final]
 
     def distinct(self, index: Positions) -> Positions:
         """The earliest event of each user and item."""
