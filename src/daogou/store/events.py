@@ -1,0 +1,203 @@
+"""Events on their way into the table: checked, given their content's digest, numbered, inserted once.
+
+The digest is blake2b (16 bytes) over what the event says beyond its user and time, or over its `event_id` where it has one:
+
+    item_id NUL event NUL bits of the value as int64 NUL session_id NUL request_id NUL position NUL context (JSON, keys sorted)
+
+Both doors, structs from the API and frames from files, make the same digest of the same event. Ids hold no NUL, so no two events share a text.
+"""
+
+import math
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import polars as pl
+import sqlalchemy as sa
+
+from daogou.contract import EVENTS
+from daogou.data.rows import Ack, Event
+from daogou.errors import DataError, UsageError
+from daogou.store.numbers import Numbers
+from daogou.store.schema import event_names, insert, items, users
+from daogou.store.schema import events as table
+
+DTYPES = {"text": pl.String, "text*": pl.String, "time*": pl.Int64, "number": pl.Float64, "integer": pl.Int64, "json": pl.String}
+LIMITS = {"user_id": (1, 256), "item_id": (1, 256), "event": (1, 64), "session_id": (0, 256), "request_id": (0, 256), "event_id": (1, 256)}
+WRITTEN = ("user_no", "item_no", "kind_no", "time", "value", "session_id", "request_id", "position", "context", "event_id", "event_key")
+
+_bits = struct.Struct("<q")
+_double = struct.Struct("<d")
+_sorted_json = msgspec.json.Encoder(order="deterministic")
+
+
+class Intake:
+    """Numbers of users, items and event names, and the insert that uses them. Used by the writer's thread alone."""
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        self.users = Numbers(users.c.user_no, users.c.user_id)
+        self.items = Numbers(items.c.item_no, items.c.item_id)
+        self.names = Numbers(event_names.c.kind_no, event_names.c.name)
+        statement = insert(dialect.name, table).on_conflict_do_nothing().compile(dialect=dialect, column_keys=list(WRITTEN))
+        assert tuple(statement.positiontup) == WRITTEN  # rows are plain tuples in this order
+        self._insert = str(statement)
+
+    def forget(self) -> None:
+        """After a rollback."""
+        for numbers in (self.users, self.items, self.names):
+            numbers.forget()
+
+    def add(self, conn: sa.Connection, batch: Sequence[Event]) -> Ack:
+        """Inserts checked events."""
+        users = self.users.of(conn, [e.user_id for e in batch])
+        items = self.items.of(conn, [e.item_id for e in batch])
+        names = self.names.of(conn, [e.event for e in batch])
+        return self._put(conn, [(users[e.user_id], items[e.item_id], names[e.event], *_values(e)) for e in batch])
+
+    def add_frame(self, conn: sa.Connection, part: pl.DataFrame) -> Ack:
+        """Inserts rows of a frame that went through `normalised`."""
+        # By shopper and time, ties in the order of the file: neighbours on disk are then written together (a third of the time).
+        part = part.with_columns(_key_text().cast(pl.Binary)).sort("user_id", "time", maintain_order=True)
+        numbered = []
+        for column, numbers in (("user_id", self.users), ("item_id", self.items), ("event", self.names)):
+            known = numbers.of(conn, part[column].unique(maintain_order=True).to_list())
+            numbered.append([known[name] for name in part[column].to_list()])
+        columns = [_python(part[column]) for column in ("time", "value", "session_id", "request_id", "position", "context", "event_id")]
+        keys = [blake2b(text, digest_size=16).digest() for text in part["event_key"].to_list()]
+        return self._put(conn, list(zip(*numbered, *columns, keys, strict=False)))
+
+    def _put(self, conn: sa.Connection, rows: list[tuple[Any, ...]]) -> Ack:
+        if not rows:
+            return Ack()
+        accepted = conn.exec_driver_sql(self._insert, rows).rowcount
+        return Ack(accepted=accepted, duplicates=len(rows) - accepted)
+
+
+# ---- structs
+def checked(batch: Iterable[Event]) -> list[Event]:
+    """The events, if every one is what its type says.
+
+    Raises:
+        UsageError: with the position and field of the first that is not.
+    """
+    batch = list(batch)
+    try:
+        msgspec.msgpack.decode(msgspec.msgpack.encode(batch), type=list[Event])
+        for event in batch:
+            _values(event)
+    except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as e:
+        found, _, path = str(e).partition(" - at `$")
+        raise UsageError(f"an event that cannot be stored: {found}", where="events", field=path.rstrip("`")) from e
+    for event in batch:
+        for name in ("user_id", "item_id", "event", "session_id", "request_id", "event_id"):
+            if "\0" in (getattr(event, name) or ""):
+                raise UsageError(f"{name} holds a NUL character", expected="text without it", where="events", field=name)
+    return batch
+
+
+def _values(event: Event) -> tuple[Any, ...]:
+    """The columns after the three numbers, in the order of `WRITTEN`."""
+    value = _finite(event.value)
+    context = _sorted_json.encode(event.context).decode() if event.context else None
+    session, request = event.session_id or None, event.request_id or None
+    if event.event_id:
+        text = "\0" + event.event_id
+    else:
+        bits = "" if value is None else str(_bits.unpack(_double.pack(value))[0])
+        position = "" if event.position is None else str(event.position)
+        text = "\0".join((event.item_id, event.event, bits, session or "", request or "", position, context or ""))
+    key = blake2b(text.encode(), digest_size=16).digest()
+    return event.time, value, session, request, event.position, context, event.event_id, key
+
+
+def _finite(value: float | None) -> float | None:
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise ValueError("value is infinite")
+    return value + 0.0  # −0 is 0
+
+
+# ---- frames
+def normalised(frame: pl.DataFrame) -> pl.DataFrame:
+    """Every column of contract.EVENTS with its type; absent optional columns are null.
+
+    Raises:
+        DataError: a required column is missing, a column is unknown, or a value cannot be stored (with its row).
+    """
+    for name in frame.columns:
+        if name not in EVENTS:
+            raise DataError(f"events have no column {name!r}", expected="of " + ", ".join(EVENTS), fix="put further facts into `context` as JSON", field=name)
+    columns = []
+    for name, kind in EVENTS.items():
+        if name in frame.columns:
+            columns.append(_cast(frame[name], kind))
+        elif kind.endswith("*"):
+            raise DataError(f"events lack the column {name!r}", fix="rename a column under [columns.events] of the scenario", field=name)
+        else:
+            columns.append(pl.Series(name, [None], dtype=DTYPES[kind]).new_from_index(0, frame.height))
+    out = pl.DataFrame(columns).with_columns(
+        pl.col("session_id", "request_id", "event_id").replace("", None),
+        pl.col("value").fill_nan(None) + 0.0,  # −0 is 0
+    )
+    _check(out)
+    return out
+
+
+def _cast(column: pl.Series, kind: str) -> pl.Series:
+    if kind == "json":
+        return (
+            pl.Series(column.name, [_context(row) for row in column.to_list()], dtype=pl.String)
+            if column.null_count() < len(column)
+            else column.cast(pl.String)
+        )
+    if kind == "time*" and column.dtype.is_temporal():
+        return column.cast(pl.Datetime("us")).cast(pl.Int64)
+    if kind == "time*" and not column.dtype.is_integer():
+        raise DataError(f"times are {column.dtype}", expected="whole microseconds since 1970, UTC", field=column.name)
+    try:
+        return column.cast(DTYPES[kind])
+    except pl.exceptions.PolarsError as e:
+        raise DataError(f"{column.name} is {column.dtype}: {e}", expected=kind.rstrip("*"), field=column.name) from e
+
+
+def _context(row: Any) -> str | None:
+    if row is None:
+        return None
+    try:
+        value = msgspec.json.decode(row) if isinstance(row, str) else row
+    except msgspec.DecodeError as e:
+        raise DataError(f"context {row[:40]!r} is no JSON ({e})", expected="a JSON object", field="context") from e
+    if not isinstance(value, dict):
+        raise DataError(f"context {str(row)[:40]!r} is no JSON object", expected='something like {"page": "home"}', field="context")
+    return _sorted_json.encode(value).decode() if value else None
+
+
+def _check(frame: pl.DataFrame) -> None:
+    wrong: dict[str, pl.Expr] = {
+        **{f"{name} is missing": pl.col(name).is_null() for name, kind in EVENTS.items() if kind.endswith("*")},
+        **{f"{name} has not {low} to {high} characters": ~pl.col(name).str.len_chars().is_between(low, high) for name, (low, high) in LIMITS.items()},
+        **{f"{name} holds a NUL character": pl.col(name).str.contains("\0", literal=True) for name in LIMITS},
+        "value is infinite": pl.col("value").is_infinite(),
+        "position is negative": pl.col("position") < 0,
+    }
+    counts = frame.select(**{what: rule.sum() for what, rule in wrong.items()}).row(0, named=True)
+    for what, count in counts.items():
+        if count:
+            row = frame.select(wrong[what].fill_null(False).arg_max()).item()
+            raise DataError(f"{what} in {count} of {frame.height} rows, first in row {row}", fix="leave such rows out (an import puts them into quarantine)")
+
+
+def _key_text() -> pl.Expr:
+    bits = pl.col("value").reinterpret(dtype=pl.Int64)
+    parts = ["item_id", "event", bits.cast(pl.String), "session_id", "request_id", pl.col("position").cast(pl.String), "context"]
+    content = pl.concat_str([(pl.col(part) if isinstance(part, str) else part).fill_null("") for part in parts], separator="\0")
+    return pl.when(pl.col("event_id").is_null()).then(content).otherwise(pl.lit("\0") + pl.col("event_id")).alias("event_key")
+
+
+def _python(column: pl.Series) -> list[Any] | Iterator[None]:
+    """Values for sqlite3; a column without any costs nothing."""
+    return repeat(None) if column.null_count() == len(column) else column.to_list()

@@ -1,0 +1,132 @@
+"""What the store holds about one person, and how to make it hold nothing.
+
+SQLite's secure_delete overwrites what is deleted, but not the copies that a page keeps in its free middle after its rows were spread over
+two pages (about 2 of 1,000 erased ids were still to be read in the file). So erasing ends with a look at the bytes themselves, and if the
+id is found, the file is rewritten (VACUUM), after which it holds nothing but the rows that are still there.
+"""
+
+import mmap
+import re
+import sqlite3
+import time
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from daogou.errors import StoreBusy
+from daogou.store.records import FACTS
+from daogou.store.schema import event_names, events, items, users
+from daogou.store.writer import Writer
+
+DISTINCT_BYTES = 8  # an id at least this long is looked for by itself; a shorter one ("7") only as the key it would be
+PATIENCE_S = 50.0
+
+
+class Receipt(Struct, frozen=True):
+    """What an erasure did. `verified`: the files were read afterwards, and no row that held the person is left in them."""
+
+    user_id_sha256: str
+    events: int
+    tables: dict[str, int]
+    "Rows erased, by table."
+    verified: bool
+    elsewhere: int
+    "How often the id's letters still occur in rows about others (an item of that name, someone else's context)."
+    seconds: float
+
+
+def event_rows(conn: sa.Connection, user_id: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """Columns of contract.EVENTS of one user's newest events, oldest first."""
+    e = events.c
+    query = (
+        sa.select(items.c.item_id, event_names.c.name.label("event"), e.time, e.value, e.session_id, e.request_id, e.position, e.context, e.event_id)
+        .join(items, items.c.item_no == e.item_no)
+        .join(event_names, event_names.c.kind_no == e.kind_no)
+        .where(e.user_no == sa.select(users.c.user_no).where(users.c.user_id == user_id).scalar_subquery())
+        .order_by(e.time.desc(), e.event_no.desc())
+    )
+    rows = conn.execute(query if limit is None else query.limit(limit)).mappings().all()
+    return [{"user_id": user_id, **row} for row in reversed(rows)]
+
+
+def delete_rows(conn: sa.Connection, user_id: str, item_ids: Sequence[str]) -> tuple[int | None, dict[str, int]]:
+    """Deletes a person's rows; their number, and rows by table. Items that are the person lose name and content, and every event about them goes."""
+    number = conn.scalar(sa.select(users.c.user_no).where(users.c.user_id == user_id))
+    item_nos = conn.scalars(sa.select(items.c.item_no).where(items.c.item_id.in_(item_ids))).all()
+    counts = {"events": conn.execute(sa.delete(events).where(sa.or_(events.c.user_no == number, events.c.item_no.in_(item_nos)))).rowcount}
+    counts["users"] = conn.execute(sa.delete(users).where(users.c.user_no == number)).rowcount
+    nothing = {**dict.fromkeys((*FACTS, "attributes")), "deleted": True}
+    for item_no in item_nos:
+        conn.execute(sa.update(items).where(items.c.item_no == item_no).values(item_id=f"erased:{item_no}", **nothing))
+    return number, {**counts, "items": len(item_nos)}
+
+
+def sweep(writer: Writer, path: Path, names: Sequence[str], number: int | None) -> tuple[bool, int]:
+    """Empties the WAL and reads the files; rewrites them if a name is found. (verified, occurrences in rows about others)"""
+    patterns = [_pattern(name, number if i == 0 else None) for i, name in enumerate(names)]
+    deadline = time.monotonic() + PATIENCE_S
+    found = _look(writer, path, patterns, deadline)
+    if found:
+        try:
+            writer.maintain(lambda raw: raw.execute("VACUUM")).result()
+        except StoreBusy:  # no room for the second copy that it needs
+            return False, found
+        found = _look(writer, path, patterns, deadline)
+    return found is not None, found or 0
+
+
+def _look(writer: Writer, path: Path, patterns: Sequence[re.Pattern[bytes]], deadline: float) -> int | None:
+    """Occurrences in database and log. None: until the deadline someone kept reading an older moment, so that the log could not be emptied."""
+    while (found := writer.maintain(lambda raw: _occurrences(raw, path, patterns)).result()) is None and time.monotonic() < deadline:
+        time.sleep(0.05)  # other writes go on meanwhile
+    return found
+
+
+def _occurrences(raw: sqlite3.Connection, path: Path, patterns: Sequence[re.Pattern[bytes]]) -> int | None:
+    raw.execute("PRAGMA busy_timeout=100")  # the queue waits
+    try:
+        busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        raw.execute("PRAGMA busy_timeout=5000")
+    if busy:
+        return None
+    return sum(occurrences(file, pattern) for file in (path, path.with_name(path.name + "-wal")) for pattern in patterns)
+
+
+def occurrences(file: Path, pattern: re.Pattern[bytes]) -> int:
+    """How often a pattern occurs in a file's bytes."""
+    if not file.exists() or not file.stat().st_size:
+        return 0
+    with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return sum(1 for _ in pattern.finditer(content))
+
+
+def _pattern(name: str, number: int | None) -> re.Pattern[bytes]:
+    """The bytes to look for (SQLite file format, section 2.1: a record is its header, the types of its values, and the values)."""
+    text = name.encode()
+    if len(text) >= DISTINCT_BYTES:
+        return re.compile(re.escape(text))
+    kind = bytes([13 + 2 * len(text)])  # type of a text of this length; one byte, as the text is short
+    # As a key of the unique index: a header of three bytes, the text, the row's number.
+    after = b"" if number is None else re.escape(_integer(number))
+    key = b"\\x03" + re.escape(kind) + b"[\\x01-\\x06\\x08\\x09]" + re.escape(text) + after
+    # As a row of `users`: header without the number (type 0), the text's type, consent, attributes; then the text.
+    row = b"\\x00" + re.escape(kind) + b"[\\x00\\x01\\x08\\x09].{1,3}" + re.escape(text)
+    return re.compile(b"(?:" + key + b")|(?:" + row + b")", re.DOTALL)
+
+
+def _integer(number: int) -> bytes:
+    """A number as SQLite stores it: 0 and 1 in the type alone, others in 1, 2, 3, 4, 6 or 8 bytes."""
+    if number in (0, 1):
+        return b""
+    size = next(n for n in (1, 2, 3, 4, 6, 8) if -(1 << (8 * n - 1)) <= number < 1 << (8 * n - 1))
+    return number.to_bytes(size, "big", signed=True)
+
+
+def digest(user_id: str) -> str:
+    """How a receipt names the person."""
+    return sha256(user_id.encode()).hexdigest()
