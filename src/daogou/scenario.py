@@ -103,6 +103,8 @@ class Scenario(Config):
     "Which placements each built-in page shows, in order; serve/web/roles.py names the pages."
     actions: dict[str, str] = {}
     "Which event each action on the built-in pages records; an action that is missing has no button. serve/web/roles.py names the actions."
+    people: str = ""
+    "Kind of the items that are people: such an item with a user's id is that user, and is erased with them. Empty where people are no items."
     words: dict[str, dict[str, str]] = {}
     "Names of things by locale: `item`, `items`, `user`, and the reason of each model (`because.ease`)."
 

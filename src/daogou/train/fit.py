@@ -98,12 +98,11 @@ def train(
     """
     started = time.perf_counter()
     seed = project.training.seed if seed is None else seed
-    threads = project.training.threads or os.cpu_count() or 1
-    training = _Training(scenario, Run(seed=seed, threads=threads, progress=progress))
+    training = _Training(scenario, circumstances(project, seed, progress))
     fresh = {name: partial(build, scenario, name) for name in _chosen(project, scenario, models)}
     for make in fresh.values():
         make()  # wrong settings are found before any work
-    with threadpool_limits(limits=threads):
+    with threadpool_limits(limits=training.run.threads):
         data = snapshot(project, store, scenario)
         parts = _split(data, training)
         honest = Measured({}, {}, {})
@@ -137,6 +136,11 @@ def train(
 def snapshot(project: Project, store: Store, scenario: Scenario, **limits: Any) -> Dataset:
     """What a training of this project learns from; `limits` as `Store.snapshot` takes them (`until`, `only_user`)."""
     return store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user, **limits)
+
+
+def circumstances(project: Project, seed: int, progress: Progress | None = None) -> Run:
+    """How this project fits a model."""
+    return Run(seed=seed, threads=project.training.threads or os.cpu_count() or 1, progress=progress)
 
 
 def build(scenario: Scenario, name: str) -> Recommender:
