@@ -45,7 +45,7 @@ class Numbers:
     """A column of numbers, times (µs) or flags (0, 1); NaN where unknown. Grows by `set`."""
 
     def __init__(self, values_I: NDArray[np.float64]) -> None:
-        self._values, self._n = np.asarray(values_I, np.float64), len(values_I)
+        self._values, self._n = np.array(values_I, np.float64), len(values_I)  # a copy: columns of polars are read-only, and `set` writes
 
     @property
     def values_I(self) -> NDArray[np.float64]:

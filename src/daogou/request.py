@@ -10,13 +10,16 @@ MAX_K = 100
 MAX_ITEMS = 500
 """Items of one page, session or list of candidates."""
 
+MAX_TIME = 253_402_300_799_999_999
+"""End of the year 9999, µs: well inside int64."""
+
 
 class SessionEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Something the shopper did that the store may not hold yet. `time` is µs UTC; None = just now."""
 
     item_id: Id
     event: Annotated[str, Meta(min_length=1, max_length=64)]
-    time: int | None = None
+    time: Annotated[int, Meta(ge=0, le=MAX_TIME)] | None = None
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
