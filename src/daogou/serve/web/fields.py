@@ -1,0 +1,75 @@
+"""How the values of an item, a price or an attribute read on a page. A field that is unset, null or empty is simply not there."""
+
+import re
+
+from msgspec import UNSET, UnsetType
+
+from daogou.data.rows import Item
+
+SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "CNY": "¥", "JPY": "¥"}
+SMALL = {"and", "or", "of", "in", "on", "with", "for", "to"}
+
+
+def text_of(value: str | UnsetType | None) -> str:
+    """The text, or "" where the field has none."""
+    return "" if value is UNSET or value is None else str(value)
+
+
+def number_of(value: float | UnsetType | None) -> float | None:
+    """The number, or None where the field has none."""
+    return None if value is UNSET or value is None else float(value)
+
+
+def neat(text: str) -> str:
+    """Catalogues that shout are read in a calm voice: ``SOFT DRINKS`` becomes ``Soft Drinks``; mixed case is left as the shop wrote it."""
+    if text.upper() != text or text.lower() == text:
+        return text
+    words = [_calm(word, first=number == 0) for number, word in enumerate(text.split())]
+    return " ".join(words)
+
+
+def _calm(word: str, *, first: bool) -> str:
+    lower = word.lower()
+    if lower in SMALL and not first:
+        return lower
+    out, start = [], True
+    for char in lower:
+        out.append(char.upper() if start else char)
+        start = not (char.isalnum() or char == "'")
+    return "".join(out)
+
+
+def price(amount: float | None, currency: str = "") -> str:
+    """``$3.99``; a currency without a sign of its own follows the number."""
+    if amount is None:
+        return ""
+    sign = SIGNS.get(currency.upper(), "")
+    return f"{sign}{amount:,.2f}" if sign or not currency else f"{amount:,.2f} {currency}"
+
+
+def levels(category: str) -> list[str]:
+    """The parts of a category path, most general first."""
+    return [part.strip() for part in category.split(">") if part.strip()]
+
+
+def title(item: Item) -> str:
+    """What the item is called; its id where it has no title."""
+    return neat(text_of(item.title)) or item.item_id
+
+
+def reason(text: str, item: Item | None) -> str:
+    """A reason as a calm sentence: it may quote the title of another item, which shouts where this catalogue's titles do."""
+    own = text_of(item.title) if item is not None else ""
+    if neat(own) == own:
+        return text
+    return re.sub(r"\b[A-Z][A-Z0-9&/'\-.,()]*(?:[ ][A-Z0-9&/'\-.,()]+)*", lambda run: neat(run[0]) if len(run[0]) > 2 else run[0], text)
+
+
+def amount(text: str) -> float | None:
+    """A price as someone types it (``3,50`` and ``$4`` too); None where it is none."""
+    digits = text.strip().lstrip("".join(SIGNS.values())).replace(",", ".")
+    try:
+        value = float(digits)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e12 else None

@@ -1,0 +1,181 @@
+"""Pages that show: home, one item, search, the choice of a shopper, what is known, and why something is shown."""
+
+from typing import Annotated, Any
+
+from litestar import Response, Router, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from daogou.data.rows import Item
+from daogou.serve.web import fields, shelves
+from daogou.serve.web.categories import Menu, Shared
+from daogou.serve.web.forms import OPEN, added, fields_of, is_item, record
+from daogou.serve.web.page import Asked, Page
+from daogou.serve.web.speech import LOCALES
+from daogou.serve.web.visit import start
+
+MOST_FOUND = 24
+MOST_SUGGESTED = 6
+MOST_SHOPPERS = 24
+MOST_LISTED = 60
+
+Words = Annotated[str, Parameter(max_length=200)]
+Name = Annotated[str, Parameter(max_length=256)]
+
+
+# ---- home ----------------------------------------------------------------------------------------------------------------------
+@get("/", **OPEN)
+async def home(page: Asked, menu: Shared) -> Response[str]:
+    """Rows for the chosen shopper; a guest who did something already sees rows of their own."""
+    return await page.build(_home, menu)
+
+
+def _home(page: Page, menu: Menu) -> Response[str]:
+    past = page.known.events
+    where = "home" if page.visit.user or past else "guest"
+    recent = page.services.store.items(list(dict.fromkeys(event.item_id for event in past[:12]))[:4])
+    return page.render("home.html", rows=shelves.shelves(page, where), categories=menu.of(page.services.store), recent=recent)
+
+
+# ---- one item -------------------------------------------------------------------------------------------------------------------
+@get("/item/{item_id:path}", **OPEN)
+async def item(page: Asked, item_id: str, r: Name = "", p: Annotated[int, Parameter(ge=0)] = 0) -> Response[str]:
+    """One item and what goes with it. `r` and `p` say which answer, at which place, led here."""
+    return await page.build(_item, item_id.removeprefix("/"), r, p)
+
+
+def _item(page: Page, item_id: str, request_id: str, position: int) -> Response[str]:
+    row = page.services.store.item(item_id) if is_item(item_id) else None
+    if row is None:
+        raise NotFoundException
+    declared = page.services.scenario.attributes.items
+    details = {name: row.attributes[name] for name in declared if row.attributes.get(name) not in (None, "", [])}
+    rows = shelves.shelves(page, "item", items=[item_id])
+    return page.render("item.html", item=row, details=details, rows=rows, request_id=request_id, position=position)
+
+
+@post("/seen", **OPEN, status_code=204)
+async def seen(page: Asked) -> None:
+    """The page of an item was looked at. A post of its own, so that no crawler, preloader or foreign link counts as a look."""
+    form = await fields_of(page.request)
+    if name := page.services.scenario.actions.get("view"):
+        await record(page, [await page.services.desk.run(added, page, name, form)])
+
+
+@post("/like", **OPEN, status_code=200)
+async def like(page: Asked) -> Response[str]:
+    """One press that says yes."""
+    form = await fields_of(page.request)
+    name = page.services.scenario.actions.get("like")
+    if name is None:
+        raise NotFoundException
+    said = await page.services.desk.run(added, page, name, form)
+    await record(page, [said])
+    page.visit.like(said.item_id)
+    return page.render("_like.html", item_id=said.item_id, request_id=said.request_id or "", position=said.position or 0) if page.partial else page.back()
+
+
+@get("/why", **OPEN)
+async def why(page: Asked, place: Name, item: Name, items: Annotated[list[str] | None, Parameter(query="of", max_items=100)] = None) -> Response[str]:
+    """What in the history caused a recommendation, and how much."""
+    return await page.build(_why, place, item, items or [])
+
+
+def _why(page: Page, place: str, item_id: str, items: list[str]) -> Response[str]:
+    row = page.services.store.item(item_id) if is_item(item_id) else None
+    if row is None:
+        raise NotFoundException
+    shown, causes = shelves.why(page, place, item_id, items)
+    return page.render("_why.html" if page.partial else "why.html", item=row, shown=shown, causes=causes, about_page=bool(items))
+
+
+# ---- search ---------------------------------------------------------------------------------------------------------------------
+@get("/search", **OPEN)
+async def search(
+    page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Annotated[str, Parameter(query="max", max_length=20)] = ""
+) -> Response[str]:
+    """Words, a category and a price; each may be missing."""
+    return await page.build(_search, menu, q.strip(), category, at_most)
+
+
+def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> Response[str]:
+    limit = fields.amount(at_most)
+    terms = ["category = " + shelves.quoted(category)] if category else []
+    terms += [f"price <= {limit:g}"] if limit is not None else []
+    filter = " and ".join(terms)
+    answer = shelves.found(page, words, filter, MOST_FOUND)
+    categories = menu.of(page.services.store)
+    else_where = shelves.shelves(page, "home" if page.visit.user else "guest")[:1] if not answer.items else []
+    return page.render(
+        "search.html",
+        q=words,
+        category=category,
+        at_most=f"{limit:g}" if limit is not None else "",
+        filter=filter,
+        answer=answer,
+        categories=categories,
+        rows=else_where,
+    )
+
+
+@get("/search/suggest", **OPEN)
+async def suggest(page: Asked, menu: Shared, q: Words = "") -> Response[str]:
+    """A few items and categories while words are being typed."""
+    return await page.build(_suggest, menu, q.strip())
+
+
+def _suggest(page: Page, menu: Menu, words: str) -> Response[str]:
+    answer = page.services.live.engine.search(words, "", MOST_SUGGESTED, locale=page.speech.locale, unfinished=True) if words else None
+    near = [name for name in menu.of(page.services.store) if words and words.lower() in name.lower()][:2]
+    return page.render("_suggest.html", q=words, answer=answer, categories=near)
+
+
+# ---- who is asking ---------------------------------------------------------------------------------------------------------------
+@get("/shoppers", **OPEN)
+async def shoppers(page: Asked, q: Name = "", after: Annotated[int, Parameter(ge=0, le=10_000_000)] = 0) -> Response[str]:
+    """The registered shoppers, to look at the pages as one of them. Only where access is open."""
+    return await page.build(_shoppers, q.strip(), after)
+
+
+def _shoppers(page: Page, wanted: str, after: int) -> Response[str]:
+    store = page.services.store
+    ids = [wanted] if wanted else store.user_ids(MOST_SHOPPERS + 1, after)
+    users = [(user_id, store.user(user_id)) for user_id in ids[:MOST_SHOPPERS]]
+    unknown = bool(wanted) and users[0][1] is None and not store.history(wanted, 1)
+    return page.render("shoppers.html", users=[] if unknown else users, wanted=wanted, after=after, size=MOST_SHOPPERS, more=len(ids) > MOST_SHOPPERS)
+
+
+@post("/shopper", **OPEN, status_code=200)
+async def choose(page: Asked) -> Response[str]:
+    """From now on the pages are this shopper's. The cart is not taken along: it was someone else's."""
+    form = await fields_of(page.request)
+    mine = page.visit
+    mine.user = form.get("user", "")[:256]
+    mine.session, mine.cart, mine.liked = start().session, {}, []
+    return page.redirect("/")
+
+
+@post("/language", **OPEN, status_code=200)
+async def language(page: Asked) -> Response[str]:
+    """The pages speak this language from now on."""
+    form = await fields_of(page.request)
+    if form.get("to") in LOCALES:
+        page.visit.locale = form["to"]
+    return page.redirect(form.get("next", "/"))
+
+
+@get("/known", **OPEN)
+async def known(page: Asked) -> Response[str]:
+    """What is stored of the person who asks, newest first."""
+    return await page.build(_known)
+
+
+def _known(page: Page) -> Response[str]:
+    events = page.known.events[:MOST_LISTED]
+    rows: dict[str, Item] = {row.item_id: row for row in page.services.store.items(list({e.item_id for e in events}))}
+    user = page.services.store.user(page.visit.user) if page.visit.user else None
+    return page.render("known.html", events=events, rows=rows, user=user)
+
+
+HANDLERS: list[Any] = [home, item, seen, like, why, search, suggest, shoppers, choose, language, known]
+router = Router("/", route_handlers=HANDLERS, include_in_schema=False)
