@@ -153,8 +153,8 @@ class Engine:
         """What people take along with this item: the placement that the scenario names under `answers`."""
         return self._about_item("bought_together", item_id, k, locale)
 
-    def search(self, q: str, filter: str = "", k: int = 10, *, locale: str = "en", details: bool = True) -> Answer:
-        """Items whose words match, best first.
+    def search(self, q: str, filter: str = "", k: int = 10, *, locale: str = "en", details: bool = True, unfinished: bool = False) -> Answer:
+        """Items whose words match, best first; `unfinished` = the last word is still being typed.
 
         Raises:
             FilterError: the filter is wrong.
@@ -163,7 +163,7 @@ class Engine:
         wanted = self._filter(filter)
         with self.catalogue.lock:
             allowed_I = self.catalogue.listed_I & wanted.mask(self.catalogue)
-        found = self._words().search(q, k, allowed_I)
+        found = self._words().search(q, k, allowed_I, unfinished=unfinished)
         request = Request(placement=SEARCH, locale=locale, details=details)
         return self._answer(request, [Listed(code, score, SEARCH) for code, score in found], None, 0, None, degraded=False)
 

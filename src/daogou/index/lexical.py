@@ -68,9 +68,12 @@ class Lexical:
             self._writer.commit()
             self._index.reload()
 
-    def search(self, text: str, k: int, allowed_I: Mask | None = None) -> list[tuple[int, float]]:
-        """Code and BM25 score of the best k items that match at least one word, best first; `allowed_I` counts before the choice."""
-        query = self._query(text)
+    def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False) -> list[tuple[int, float]]:
+        """Code and BM25 score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
+
+        `unfinished`: the last word is still being typed, so words that begin with it match too.
+        """
+        query = self._query(text, unfinished)
         if query is None or k < 1:
             return []
         searcher = self._index.searcher()
@@ -87,7 +90,7 @@ class Lexical:
     def _stems(self, terms: list[str]) -> list[str]:
         return [stem for term in terms if term.isascii() for stem in self._stem.analyze(term)]
 
-    def _query(self, text: str) -> tantivy.Query | None:
+    def _query(self, text: str, unfinished: bool) -> tantivy.Query | None:
         terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
         should: list[tuple[tantivy.Occur, tantivy.Query]] = []
         for term in terms:
@@ -97,4 +100,7 @@ class Lexical:
             if len(term) >= FUZZY_FROM and term.isalpha() and not _IS_CJK.match(term):
                 fuzzy = tantivy.Query.fuzzy_term_query(self._schema, "words", term, 1, True)
                 should.append((tantivy.Occur.Should, tantivy.Query.boost_query(fuzzy, 0.3)))
+        if unfinished and terms and not text[-1:].isspace():
+            begun = tantivy.Query.fuzzy_term_query(self._schema, "words", terms[-1], 0, True, True)
+            should.append((tantivy.Occur.Should, tantivy.Query.boost_query(begun, 0.5)))
         return tantivy.Query.boolean_query(should) if should else None
