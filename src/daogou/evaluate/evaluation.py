@@ -47,10 +47,12 @@ def evaluate(
         catalogue: what novelty, popularity and diversity need to know of the items; without it these are left out.
 
     Raises:
-        UsageError: there is no query, or the scorer answers in the wrong shape.
+        UsageError: there is no query, a length or the block is below 1, or the scorer answers in the wrong shape.
     """
     if not len(targets):
         raise UsageError("there is no query to evaluate", expected="targets with at least one row", fix="choose another protocol or window")
+    if not ks or min(ks) < 1 or block < 1:
+        raise UsageError(f"ks is {tuple(ks)} and block is {block}", expected="lengths of at least 1, and a block of at least 1", field="ks")
     start_s, score_s = time.perf_counter(), 0.0
     known_I = targets.known_I if known_I is None else known_I
     ranked, catalogue_size = [], 0

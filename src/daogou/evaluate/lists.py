@@ -27,11 +27,11 @@ class Catalogue:
     cousers_IU: sp.csr_matrix
     "Rows of unit length: who has the item. Their cosine says how alike two items are without any vector of a model."
     features_IF: sp.csr_matrix | None
-    "Rows of unit length: the item's category and every category above it; None where no item has one."
+    "Rows of unit length: the item's categories and every category above them; None where no item has one."
 
     @classmethod
     def of(cls, data: Dataset, by: str = "category") -> "Catalogue":
-        """From a training part; `by` names the item attribute, a path such as ``A > B``, by which lists are called diverse."""
+        """From a training part; `by` names the item attribute by which lists are called diverse: a path ``A > B``, or several ``A > B|C``."""
         had_UI = data.histories.matrix(data.n_items)
         had_UI.data[:] = 1
         users_I = np.bincount(had_UI.indices, minlength=data.n_items)
@@ -128,11 +128,12 @@ def _paths(data: Dataset, by: str) -> sp.csr_matrix | None:
         return None
     names: dict[str, int] = {}
     item, feature = [], []
-    for code, path in enumerate(data.item_table[by].to_list()):
-        steps = [step.strip() for step in str(path).split(">")] if path is not None else []
-        for depth in range(1, len(steps) + 1):
-            item.append(code)
-            feature.append(names.setdefault(" > ".join(steps[:depth]), len(names)))
+    for code, value in enumerate(data.item_table[by].to_list()):
+        for path in str(value).split("|") if value is not None else ():
+            steps = [step.strip() for step in path.split(">") if step.strip()]
+            for depth in range(1, len(steps) + 1):
+                item.append(code)
+                feature.append(names.setdefault(" > ".join(steps[:depth]), len(names)))
     if not names:
         return None
     return _unit(sp.csr_matrix((np.ones(len(item), np.float32), (item, feature)), shape=(data.n_items, len(names))))

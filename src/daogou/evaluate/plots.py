@@ -93,17 +93,15 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str, *, x_
 
 
 def timeline(stretches: Sequence[tuple[str, str, float]], title: str) -> str:
-    """A band of stretches (name, text below, length), such as training, validation and test."""
-    total = sum(length for _, _, length in stretches)
+    """A band of stretches (name, text below, share of the width), such as training, validation and test."""
     parts, x = [], 0.0
-    for n, (name, below, length) in enumerate(stretches):
-        width = max(length / total * WIDTH, 96.0) if total else WIDTH / len(stretches)
-        width = min(width, WIDTH - x - 96.0 * (len(stretches) - n - 1))
-        colour = ("#b6c2cc", "#e9b44c", COLOURS[0])[n % 3]
-        parts.append(f'<rect x="{x:.1f}" y="2" width="{width - 3:.1f}" height="30" rx="4" fill="{colour}"/>')
-        parts.append(_text(x + 10, 22, name, colour="#ffffff" if n == 2 else INK))
-        parts.append(_text(x + 2, 50, below, colour=PALE))
-        x += width
+    for n, (name, below, share) in enumerate(stretches):
+        last = n == len(stretches) - 1
+        parts.append(
+            f'<rect x="{x:.1f}" y="2" width="{share * WIDTH - 3:.1f}" height="30" rx="4" fill="{COLOURS[0] if last else ("#b6c2cc", "#e9b44c")[n % 2]}"/>'
+        )
+        parts += [_text(x + 10, 22, name, colour="#ffffff" if last else INK), _text(x + 2, 50, below, colour=PALE)]
+        x += share * WIDTH
     return _svg(58, title, parts)
 
 

@@ -24,8 +24,9 @@ from daogou.evaluate.comparison import Beside, Comparison
 from daogou.evaluate.fairness import Exposure, Groups
 from daogou.evaluate.result import Paired, Result
 
-COLUMNS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "f1@10", "mrr@10", "map@10", "auc", "coverage@10", "novelty@10", "diversity@10", "gini@10")
-"Metrics shown in tables, as far as they were measured."
+QUALITY = ("ndcg@10", "hr@10", "recall@10", "precision@10", "f1@10", "mrr@10", "map@10", "auc")
+LISTS = ("coverage@10", "gini@10", "novelty@10", "popularity@10", "diversity@10", "category_diversity@10")
+"Metrics shown in tables, as far as they were measured: how often it is right, and what the lists are like."
 PAIRED = ("ndcg@10", "recall@10", "hr@10")
 SHOWN_VALUES = 12  # of an attribute, in the page
 CURVE_POINTS = 60
@@ -63,10 +64,16 @@ class Report:
         return list(dict.fromkeys(said))
 
     @property
-    def columns(self) -> list[str]:
-        """Metrics of the tables: of `COLUMNS`, those that were measured."""
+    def quality(self) -> list[str]:
+        """Of `QUALITY`, what was measured (or the first metrics that were, if at other lengths)."""
+        known = self.comparison.results[self.comparison.baseline]
+        return [name for name in QUALITY if name in known.values] or list(known.values)[: len(QUALITY)]
+
+    @property
+    def lists(self) -> list[str]:
+        """Of `LISTS`, what was measured."""
         known = self.comparison.results[self.comparison.baseline].metrics
-        return [name for name in COLUMNS if name in known] or list(known)[:8]
+        return [name for name in LISTS if name in known]
 
 
 def versions() -> dict[str, str]:
@@ -79,45 +86,56 @@ def versions() -> dict[str, str]:
 
 # ---- terminal -------------------------------------------------------------------------------------------------------------------
 def terminal_table(report: Report) -> Stack:
-    """A rich renderable: one row a model, best first; then who leads, and the warnings."""
-    comparison, shown = report.comparison, [name for name in report.columns if name not in ("f1@10", "auc", "gini@10")]
-    table = Table(title=f"{report.split.get('protocol', '')} · {len(comparison.results[comparison.baseline]):,} users, full ranking", title_justify="left")
-    table.add_column("model", no_wrap=True)
-    for name in shown:
-        table.add_column(name, justify="right")
-        if name == comparison.metric:
-            table.add_column("95 %", justify="right")
-            table.add_column("against " + comparison.baseline, justify="right")
-    table.add_column("fit", justify="right")
-    table.add_column("eval", justify="right")
-    against = comparison.against_baseline()
-    for model in comparison.order():
-        result = comparison.results[model]
-        cells = []
-        for name in shown:
-            cells.append(f"{result.mean(name):.4f}")
-            if name == comparison.metric:
-                interval = result.ci95[name]
-                cells += [f"{interval.low:.4f}–{interval.high:.4f}", _signed(against[model]) if model in against else "baseline"]
-        table.add_row(model, *cells, _seconds(report.fit_s.get(model)), _seconds(result.eval_s), style="bold" if model == comparison.order()[0] else "")
-    parts: list[Table | Text] = [table]
-    parts += [_apart_table(report)] if report.apart or any(r.parts for r in comparison.results.values()) else []
-    parts += [Text(comparison.sentence)]
+    """A rich renderable: how good each model is, best first, and what its lists are like; then who leads, and the warnings."""
+    comparison = report.comparison
     leader = comparison.order()[0]
+    parts: list[Table | Text] = [_quality_table(report), _lists_table(report)]
+    if kinds := _kinds(report):
+        parts.append(_kinds_table(comparison, kinds))
+    parts.append(Text(comparison.sentence))
     parts += [Text(f"  {by_model[leader].sentence}") for by_model in report.groups.values() if leader in by_model]
     parts += [Text(f"  {report.exposure[leader].sentence}")] if leader in report.exposure else []
     parts += [Text(f"! {warning}", style="yellow") for warning in report.all_warnings]
     return Stack(*parts)
 
 
-def _apart_table(report: Report) -> Table:
-    table = Table(title=f"{report.comparison.metric} of targets by kind", title_justify="left")
-    kinds = _kinds(report)
-    table.add_column("model", no_wrap=True)
-    for kind, by_model in kinds.items():
-        table.add_column(f"{kind} ({max(len(r) for r in by_model.values()):,} users)", justify="right")
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for n, name in enumerate(columns):
+        table.add_column(name, justify="right" if n else "left", no_wrap=not n)
+    return table
+
+
+def _quality_table(report: Report) -> Table:
+    comparison, first = report.comparison, report.comparison.metric
+    others = [name for name in report.quality if name not in (first, "f1@10", "auc")]
+    title = f"{report.split.get('protocol', '')} · {len(comparison.results[comparison.baseline]):,} users, full ranking"
+    table = _table(title, "model", first, "95 %", "against " + comparison.baseline, *others)
+    against = comparison.against_baseline()
+    for n, model in enumerate(comparison.order()):
+        result = comparison.results[model]
+        interval = result.ci95[first]
+        gap = _signed(against[model]) if model in against else "baseline"
+        figures = (f"{result.mean(name):.4f}" for name in others)
+        table.add_row(model, f"{result.mean(first):.4f}", f"{interval.low:.4f}–{interval.high:.4f}", gap, *figures, style="" if n else "bold")
+    return table
+
+
+def _lists_table(report: Report) -> Table:
+    shown = [name for name in report.lists if name not in ("popularity@10", "category_diversity@10")]
+    table = _table("what the lists are like, and what they cost", "model", *shown, "fit", "evaluation")
     for model in report.comparison.order():
-        table.add_row(model, *(f"{by_model[model].mean(report.comparison.metric):.4f}" if model in by_model else "–" for by_model in kinds.values()))
+        result = report.comparison.results[model]
+        table.add_row(model, *(f"{result.mean(name):.3f}" for name in shown), _seconds(report.fit_s.get(model)), _seconds(result.eval_s))
+    return table
+
+
+def _kinds_table(comparison: Comparison, kinds: Mapping[str, Mapping[str, Result]]) -> Table:
+    table = _table(
+        f"{comparison.metric} by kind of target", "model", *(f"{kind} ({max(len(r) for r in by_model.values()):,} users)" for kind, by_model in kinds.items())
+    )
+    for model in comparison.order():
+        table.add_row(model, *(f"{by_model[model].mean(comparison.metric):.4f}" if model in by_model else "–" for by_model in kinds.values()))
     return table
 
 
@@ -264,7 +282,9 @@ def _plots(report: Report) -> dict[str, str]:
 
 
 def _group_bars(groups: Groups) -> str:
-    rows = [plots.Bar(g.name, g.mean, *g.ci95, f"n = {g.n}", g.too_small) for g in groups.groups]
+    """The groups that can be judged; where none can, all of them in grey."""
+    drawn = [g for g in groups.groups if not g.too_small] or groups.groups[:SHOWN_VALUES]
+    rows = [plots.Bar(g.name, g.mean, *g.ci95, f"n = {g.n}", g.too_small) for g in drawn]
     return plots.bars(rows, f"{groups.metric} by {groups.attribute} with 95 % intervals")
 
 
@@ -285,8 +305,8 @@ def _timeline(split: Mapping[str, Any]) -> str:
         return ""
     days = float(split["validation_days"])
     stretches = [
-        ("training", f"until {split['train_until'][:10]}", 4 * days),
-        ("validation", f"{days:g} days", days),
-        ("test", f"{split['test_from'][:10]} – {split['test_until'][:10]}", days),
+        ("training", f"until {split['train_until'][:10]}", 0.5),
+        ("validation", f"{days:g} days", 0.22),
+        ("test", f"{split['test_from'][:10]} – {split['test_until'][:10]}", 0.28),
     ]
-    return plots.timeline(stretches, "training, validation and test window in order of time; the training stretch is not to scale")
+    return plots.timeline(stretches, "training, validation and test window in order of time, not to scale")
