@@ -61,7 +61,7 @@ class Lexical:
         """Adds or replaces items; None takes one out."""
         with self._lock:
             for code, parts in texts:
-                self._writer.delete_documents("code", code)
+                self._writer.delete_documents_by_term("code", code)
                 if parts:
                     terms = words(" ".join(parts))
                     self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
