@@ -6,7 +6,9 @@ import pytest
 from daogou.arrange.exploration import explore
 
 
-@pytest.mark.parametrize(("n_ranked", "n_pool", "k", "share"), [(10, 20, 10, 0.25), (10, 20, 10, 0.3), (6, 3, 5, 0.5), (3, 8, 5, 0.2), (10, 1, 4, 0.5), (4, 0, 4, 0.5)])
+@pytest.mark.parametrize(
+    ("n_ranked", "n_pool", "k", "share"), [(10, 20, 10, 0.25), (10, 20, 10, 0.3), (6, 3, 5, 0.5), (3, 8, 5, 0.2), (10, 1, 4, 0.5), (4, 0, 4, 0.5)]
+)
 def test_propensities_are_frequencies(n_ranked: int, n_pool: int, k: int, share: float) -> None:
     rng = np.random.default_rng(7)
     rounds = 6000

@@ -197,7 +197,11 @@ def comparisons() -> st.SearchStrategy[Node]:
 
 trees = st.recursive(
     comparisons(),
-    lambda node: st.builds(Not, node) | st.builds(All, st.lists(node, min_size=2, max_size=3).map(tuple)) | st.builds(Any_, st.lists(node, min_size=2, max_size=3).map(tuple)),
+    lambda node: (
+        st.builds(Not, node)
+        | st.builds(All, st.lists(node, min_size=2, max_size=3).map(tuple))
+        | st.builds(Any_, st.lists(node, min_size=2, max_size=3).map(tuple))
+    ),
     max_leaves=8,
 )
 
@@ -264,7 +268,42 @@ def test_equals_the_naive_reading(node: Node, budget: float | None, favourite: s
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.text() | st.lists(st.sampled_from("price brand available < <= = != in not and or ( ) [ ] , 1 -2.5 'x' \"y\" $cart $user.budget $item.price . \\ 红 ٣".split())).map(" ".join))
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from(
+            [
+                "price",
+                "brand",
+                "available",
+                "<",
+                "<=",
+                "=",
+                "!=",
+                "in",
+                "not",
+                "and",
+                "or",
+                "(",
+                ")",
+                "[",
+                "]",
+                ",",
+                "1",
+                "-2.5",
+                "'x'",
+                '"y"',
+                "$cart",
+                "$user.budget",
+                "$item.price",
+                ".",
+                "\\",
+                "红",
+                "٣",
+            ]
+        )
+    ).map(" ".join)
+)
 def test_nothing_but_a_filter_error_ever_comes_out(text: str) -> None:
     try:
         found = compile(text, COLUMNS, users=USERS)

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from daogou.index.lexical import Lexical, words
 
-TITLES = ["Red running shoes", "蓝色无线耳机", "Headphone stand", "耳机", "Blue shoe", "Ｗｉｄｅ Ｈａｔ", "Café crème", "跑鞋 Nike Air", "ランニングシューズ", "무선 이어폰"]
+TITLES = [
+    "Red running shoes",
+    "蓝色无线耳机",
+    "Headphone stand",
+    "耳机",
+    "Blue shoe",
+    "Ｗｉｄｅ Ｈａｔ",
+    "Café crème",
+    "跑鞋 Nike Air",
+    "ランニングシューズ",
+    "무선 이어폰",
+]
 
 
 @pytest.fixture(scope="module")

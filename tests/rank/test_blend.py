@@ -34,9 +34,7 @@ class Evidence(Table):
 
 
 def queries(n: int, history: list[list[int]] | None = None) -> Queries:
-    return Queries(
-        history=Histories.of(history or [[]] * n), user_B=np.arange(n, dtype=np.int32), now_B=np.zeros(n, np.int64), context=Histories.empty(n)
-    )
+    return Queries(history=Histories.of(history or [[]] * n), user_B=np.arange(n, dtype=np.int32), now_B=np.zeros(n, np.int64), context=Histories.empty(n))
 
 
 def targets(wanted: list[list[int]], history: list[list[int]] | None = None) -> Targets:
