@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,11 +13,10 @@ from litestar.types import ControllerRouterHandler
 
 from daogou.errors import ConfigError
 from daogou.scenario import Project
-from daogou.serve import errors, openapi
+from daogou.serve import errors, keys, openapi
 from daogou.serve.body import Body
 from daogou.serve.edge import Edge
 from daogou.serve.guard import Guard, unguarded
-from daogou.serve.keys import KeyRing
 from daogou.serve.limits import Buckets, Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
@@ -49,7 +49,6 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
         desk=Desk(),
         shown=ShownLog(opened, metrics),
         metrics=metrics,
-        ring=KeyRing(opened),
         erase=erase,
     )
 
@@ -66,7 +65,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
             if store is None:
                 opened.close()
 
-    guard = Guard(services.ring, Buckets(), open_access=open_access)
+    guard = Guard(opened, Buckets(), open_access=open_access)
     api = Router("/v1", route_handlers=[answers.router, intake.router, catalogue.router, people.router])
     app = Litestar(
         route_handlers=[api, operation.router, *_pages(open_access)],
@@ -83,7 +82,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
     if forgotten := unguarded(app):
         raise ConfigError(f"routes without a scope: {', '.join(forgotten)}", expected="opt scope or public on each")
     app.state.update({"services": services, "project": project, "scenario": scenario, "store": opened, "live": services.live})
-    app.asgi_handler = Edge(app.asgi_handler, metrics, services.ring.origins)
+    app.asgi_handler = Edge(app.asgi_handler, metrics, partial(keys.origins, opened))
     return app
 
 

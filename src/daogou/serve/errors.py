@@ -77,8 +77,9 @@ def answer(status_code: int, detail: str, flaws: Sequence[Flaw] = (), retry_afte
     )
 
 
-def _flaw(error: DaogouError) -> Flaw:
-    return Flaw(field=error.field, found=cut(error.found), expected=cut(error.expected), fix=cut(error.fix))
+def usage_flaw(error: DaogouError) -> Flaw:
+    """The small manual that an error is, as part of an answer. The store counts rows of its own batch (``[0].value``), which is left out."""
+    return Flaw(field=error.field.removeprefix("[0]").removeprefix("."), found=cut(error.found), expected=cut(error.expected), fix=cut(error.fix))
 
 
 def on_daogou(request: Request[Any, Any, Any], error: DaogouError) -> Response[Problem]:
@@ -86,12 +87,12 @@ def on_daogou(request: Request[Any, Any, Any], error: DaogouError) -> Response[P
     if isinstance(error, BadRequest):
         return answer(error.status_code, error.detail, error.flaws)
     if isinstance(error, Refused):
-        return answer(error.status_code, error.found, [_flaw(error)])
+        return answer(error.status_code, error.found, [usage_flaw(error)])
     if isinstance(error, Overloaded):
-        return answer(error.status_code, error.found, [_flaw(error)], error.retry_after_s)
+        return answer(error.status_code, error.found, [usage_flaw(error)], error.retry_after_s)
     if isinstance(error, UsageError | DataError):
         in_path = isinstance(error, UnknownName) and error.name in request.path_params.values()
-        return answer(404 if in_path else 400, error.found, [_flaw(error)])
+        return answer(404 if in_path else 400, error.found, [usage_flaw(error)])
     if isinstance(error, StoreError | ReleaseError):
         log.error("unavailable", path=request.scope.get("path_template"), error=type(error).__name__, found=error.found, where=error.where)
         retry_after_s = error.retry_after_s if isinstance(error, StoreBusy) else 1.0

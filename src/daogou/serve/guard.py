@@ -13,19 +13,20 @@ from litestar.routes import HTTPRoute
 from daogou.serve import keys
 from daogou.serve.errors import Overloaded, Refused
 from daogou.serve.limits import Buckets
+from daogou.store import Store
 
 
 class Guard:
     """Refuses what a key may not do. With `open_access` everything is allowed: a demo on loopback."""
 
-    def __init__(self, ring: keys.KeyRing, buckets: Buckets, *, open_access: bool) -> None:
-        self.ring, self.buckets, self.open_access = ring, buckets, open_access
+    def __init__(self, store: Store, buckets: Buckets, *, open_access: bool) -> None:
+        self.store, self.buckets, self.open_access = store, buckets, open_access
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if self.open_access or handler.opt.get("public"):
             return
         scope: str = handler.opt["scope"]
-        key = self.ring.find(_token(connection))
+        key = keys.find(self.store, _token(connection))
         if not keys.may(key, scope):
             raise Refused(
                 403, f"this key may not do this: it lacks {scope}", expected=f"a key with the scope {scope}", fix=f"daogou keys create server --scope {scope}"

@@ -7,14 +7,12 @@ A `browser` key stands in a page for everyone to read: it may only ask and repor
 import hashlib
 import hmac
 import secrets
-import time
 from collections.abc import Sequence
-from threading import Lock
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 
-from daogou.errors import StoreError, UnknownName, UsageError
+from daogou.errors import UnknownName, UsageError
 from daogou.serve.errors import Refused
 from daogou.serve.wire import now
 from daogou.store import Key, Store
@@ -27,7 +25,6 @@ DEFAULT_SCOPES: dict[Kind, tuple[Scope, ...]] = {
     "browser": ("recommend:read", "events:write"),
     "admin": ("admin",),
 }
-READ_AGAIN_S = 1.0  # a key created or revoked elsewhere counts after at most this long
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -91,13 +88,13 @@ def _check_browser(scopes: Sequence[str], origins: Sequence[str]) -> None:
 
 
 def listing(store: Store) -> list[KeyEntry]:
-    """The keys that are valid now, oldest first."""
+    """The keys in force, oldest first."""
     keys = store.keys()
-    return [KeyEntry(id=k.id, kind=k.kind, scopes=list(k.scopes), origins=list(k.origins), created=k.created) for k in keys]
+    return [KeyEntry(id=k.id, kind=k.kind, scopes=list(k.scopes), origins=list(k.origins), created=k.created) for k in keys if k.revoked is None]
 
 
 def revoke(store: Store, key_id: str) -> None:
-    """Ends a key; running servers refuse it within `READ_AGAIN_S`.
+    """Ends a key at once.
 
     Raises:
         UnknownName: there is no such key.
@@ -113,54 +110,29 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-class KeyRing:
-    """The store's keys in memory, read again when older than `READ_AGAIN_S`: as many entries as there are keys."""
+def find(store: Store, token: str) -> Key:
+    """The key of this token, if it is in force.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = Lock()
-        self._keys: dict[str, Key] = {}
-        self._read_at = -READ_AGAIN_S
-
-    def _current(self) -> dict[str, Key]:
-        if time.monotonic() - self._read_at >= READ_AGAIN_S and self._lock.acquire(blocking=False):
-            try:
-                keys = self._store.keys()
-                self._keys = {key.id: key for key in keys}
-            except StoreError:
-                # The keys read before stay good while the store is away; without any, nobody gets in.
-                pass
-            finally:
-                self._read_at = time.monotonic()
-                self._lock.release()
-        return self._keys
-
-    def find(self, token: str) -> Key:
-        """The key of this token.
-
-        Raises:
-            Refused: 401, with the same words whether the form, the id or the secret is wrong.
-        """
-        parts = token.split("_")
-        _, kind, key_id, secret = parts if len(parts) == 4 and parts[0] == "dg" else ("", "", "", "")
-        key = self._current().get(key_id)
-        # Compared even where there is no such key: an unknown id takes as long as a wrong secret.
-        right = hmac.compare_digest(digest(secret), key.secret_sha256 if key else digest(""))
-        if key is None or not right or key.kind != kind:
-            raise refused()
-        return key
-
-    def origins(self) -> set[str]:
-        """Every origin that some browser key allows: those whose preflight is answered."""
-        return {origin for key in self._current().values() for origin in key.origins}
+    Raises:
+        Refused: 401, in the same words whether the form, the id or the secret is wrong.
+    """
+    parts = token.split("_")
+    _, kind, key_id, secret = parts if len(parts) == 4 and parts[0] == "dg" else ("", "", "", "")
+    key = store.key(key_id)
+    # Compared even where there is no such key: an unknown id takes as long as a wrong secret.
+    right = hmac.compare_digest(digest(secret), key.secret_sha256 if key else digest(""))
+    if key is None or not right or key.kind != kind or key.revoked is not None:
+        raise refused()
+    return key
 
 
-class _HasScopes(Protocol):
-    @property
-    def scopes(self) -> Sequence[str]: ...
+def origins(store: Store) -> set[str]:
+    """Every origin that some key in force allows: those whose preflight is answered."""
+    keys = store.keys()
+    return {origin for key in keys if key.revoked is None for origin in key.origins}
 
 
-def may(key: _HasScopes, scope: str) -> bool:
+def may(key: Key, scope: str) -> bool:
     """Whether the key's scopes cover `scope`; `admin` covers all."""
     return scope in key.scopes or "admin" in key.scopes
 

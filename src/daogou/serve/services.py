@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from litestar.di import NamedDependency
+
 from daogou.scenario import Project, Scenario
-from daogou.serve.keys import KeyRing
 from daogou.serve.limits import Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
@@ -27,5 +28,8 @@ class Services:
     desk: Desk
     shown: ShownLog
     metrics: Metrics
-    ring: KeyRing
     erase: Erase | None
+
+
+Given = NamedDependency[Services]
+"""Annotation of a handler's argument `services`."""

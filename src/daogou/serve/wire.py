@@ -13,14 +13,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from daogou.data.rows import Event, Id, Item, User
-from daogou.request import MAX_ITEMS, SessionEvent
+from daogou.request import MAX_ITEMS, MAX_TIME, SessionEvent
 from daogou.scenario import Kind
 
-LARGEST_TIME = 253_402_300_799_999_999
-"End of the year 9999, µs: the largest time that datetime holds, well inside int64."
 LARGEST_INT = 2**63 - 1
 
-Time = Annotated[int, Meta(ge=0, le=LARGEST_TIME)]
+Time = Annotated[int, Meta(ge=0, le=MAX_TIME)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 ShortText = Annotated[str, Meta(max_length=256)]
 
@@ -152,7 +150,7 @@ _FITS: dict[Kind, tuple[type | tuple[type, ...], str]] = {
 def item_flaws(item: Item, declared: Mapping[str, Kind]) -> list[Flaw]:
     """What is wrong with an item beyond its types: numbers that the store cannot hold, attributes that the scenario does not declare."""
     flaws = attribute_flaws(item.attributes, declared)
-    if isinstance(item.created, int) and not 0 <= item.created <= LARGEST_TIME:
+    if isinstance(item.created, int) and not 0 <= item.created <= MAX_TIME:
         flaws.append(Flaw(field="created", found=shown(item.created), expected="a time in µs since 1970"))
     return flaws
 

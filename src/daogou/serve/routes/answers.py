@@ -4,23 +4,23 @@ from collections.abc import Callable
 from typing import Annotated
 
 from litestar import Router, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from daogou.errors import UnknownName, UsageError
 from daogou.request import MAX_K, Answer, Request
 from daogou.serve.errors import NotFound
 from daogou.serve.openapi import needs
-from daogou.serve.services import Services
+from daogou.serve.services import Given, Services
 from daogou.serve.wire import PlacementAnswer, RankBody
 
 READ = needs("recommend:read")
-ItemId = Annotated[str, Parameter(max_length=256, description="An item of the catalogue.")]
-Neighbours = Annotated[int, Parameter(ge=1, le=MAX_K, description="How many items to answer with.")]
-Language = Annotated[str, Parameter(min_length=2, max_length=16, description="Language of titles and reasons.")]
+ItemId = Annotated[str, PathParameter(max_length=256, description="An item of the catalogue.")]
+Neighbours = Annotated[int, QueryParameter(ge=1, le=MAX_K, description="How many items to answer with.")]
+Language = Annotated[str, QueryParameter(min_length=2, max_length=16, description="Language of titles and reasons.")]
 
 
 @post("/recommendations", **READ, status_code=200, summary="What to show in a placement")
-async def recommendations(data: Request, services: Services) -> Answer:
+async def recommendations(data: JSONBody[Request], services: Given) -> Answer:
     """The items for one placement and one shopper, best first. A shopper that is not known is a guest; `degraded` says that a simpler model answered."""
     answer = await services.desk.run(services.live.engine.recommend, data)
     services.metrics.answers.labels(data.placement).inc()
@@ -32,7 +32,7 @@ async def recommendations(data: Request, services: Services) -> Answer:
 
 
 @post("/rank", **READ, status_code=200, summary="Order the caller's own candidates")
-async def rank(data: RankBody, services: Services) -> Answer:
+async def rank(data: JSONBody[RankBody], services: Given) -> Answer:
     """The given items, personally ordered. Items that are not in the catalogue are an error naming them."""
     return await services.desk.run(
         services.live.engine.rank,
@@ -47,13 +47,13 @@ async def rank(data: RankBody, services: Services) -> Answer:
 
 
 @get("/items/{item_id:str}/similar", **READ, summary="Items like this one")
-async def similar(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
+async def similar(item_id: ItemId, services: Given, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What may stand in this item's place."""
     return await _about(services.live.engine.similar, item_id, k, locale, services)
 
 
 @get("/items/{item_id:str}/bought-together", **READ, summary="Items that go with this one")
-async def bought_together(item_id: ItemId, services: Services, k: Neighbours = 10, locale: Language = "en") -> Answer:
+async def bought_together(item_id: ItemId, services: Given, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What people take beside this item."""
     return await _about(services.live.engine.bought_together, item_id, k, locale, services)
 
@@ -71,9 +71,9 @@ async def _about(ask: Callable[[str, int, str], Answer], item_id: str, k: int, l
 
 @get("/search", **READ, summary="Items by words")
 async def search(
-    services: Services,
-    q: Annotated[str, Parameter(min_length=1, max_length=500, description="Words of titles, brands, categories; any language.")],
-    filter: Annotated[str, Parameter(max_length=2000, description="What may be found, in the filter language.")] = "",
+    services: Given,
+    q: Annotated[str, QueryParameter(min_length=1, max_length=500, description="Words of titles, brands, categories; any language.")],
+    filter: Annotated[str, QueryParameter(max_length=2000, description="What may be found, in the filter language.")] = "",
     k: Neighbours = 10,
     locale: Language = "en",
 ) -> Answer:
@@ -82,7 +82,7 @@ async def search(
 
 
 @get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)
-def placements(services: Services) -> list[PlacementAnswer]:
+def placements(services: Given) -> list[PlacementAnswer]:
     """In the scenario's order."""
     return [
         PlacementAnswer(name=p.name, title=p.title, about=p.about, size=p.size, retrieve=list(p.retrieve), filter=p.filter)

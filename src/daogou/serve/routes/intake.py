@@ -1,72 +1,84 @@
 """Events, and many rows at once. An acknowledged row is on disk."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from litestar import Request, Router, post
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.params import JSONBody
 
-from daogou.data.rows import Ack, Event, Item, User
-from daogou.serve.body import Body, decode, flaw
+from daogou.data.rows import Ack, Item, User
+from daogou.serve.body import Body, decode
 from daogou.serve.errors import BadRequest
-from daogou.serve.imports import IMPORT_BYTES, rows
+from daogou.serve.imports import IMPORT_BYTES, Intake, rows
 from daogou.serve.openapi import needs
-from daogou.serve.services import Services
+from daogou.serve.services import Given, Services
 from daogou.serve.wire import EventBody, Flaw, Loaded, item_flaws, now, user_flaws
 
 MOST_EVENTS = 10_000  # of one request to /v1/events; more go through :import
-BATCH = 1000  # rows of an import written at once
-MOST_FLAWS = 100  # named in one answer; the rest is counted
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Events(NamedTuple):
-    """A decoded body of /v1/events."""
-
-    rows: list[Event]
-    flaws: list[Flaw]
-
-
 class EventsBody(Body):
-    """One event, or an array of them in which a wrong one does not sink the others."""
+    """One event, or an array of them that are not decoded yet: a wrong one must not sink the others."""
 
     wire: ClassVar[Any] = EventBody | list[EventBody]
 
-    def decode_bytes(self, value: bytes) -> Events:
-        received = now()
+    def decode_bytes(self, value: bytes) -> "EventBody | list[msgspec.Raw]":
         if not value.lstrip().startswith(b"["):
-            return Events([decode(value, EventBody).row(received)], [])
+            return decode(value, EventBody)
         raws = decode(value, list[msgspec.Raw])
-        if not 0 < len(raws) <= MOST_EVENTS:
-            raise BadRequest("the number of events is wrong", [Flaw(field="body", found=f"{len(raws)} events", expected=f"1 to {MOST_EVENTS}")])
-        try:
-            return Events([body.row(received) for body in decode(value, list[EventBody])], [])
-        except BadRequest:
-            return _one_by_one(raws, received)
+        if len(raws) > MOST_EVENTS:
+            raise BadRequest(
+                "too many events", [Flaw(field="body", found=f"{len(raws)} events", expected=f"at most {MOST_EVENTS}", fix="use /v1/events:import")]
+            )
+        return raws
 
 
-def _one_by_one(raws: Sequence[msgspec.Raw], received: int) -> Events:
-    events = Events([], [])
-    for index, raw in enumerate(raws):
-        try:
-            events.rows.append(msgspec.json.decode(raw, type=EventBody).row(received))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-            events.flaws.append(flaw(e, bytes(raw), EventBody, index))
-    return events
+def events_intake(services: Services) -> Intake[EventBody]:
+    """Into the store's queue; a missing time is now."""
+    received = now()
+
+    async def write(batch: list[EventBody]) -> Ack:
+        return await asyncio.wrap_future(services.store.submit_events([body.row(received) for body in batch]))
+
+    return Intake(EventBody, lambda _: [], write)
+
+
+def items_intake(services: Services) -> Intake[Item]:
+    """Into the store and the live catalogue."""
+
+    async def write(batch: list[Item]) -> Ack:
+        await asyncio.to_thread(services.store.put_items, batch)
+        await asyncio.to_thread(services.live.catalogue_changed, [item.item_id for item in batch])
+        return Ack(accepted=len(batch))
+
+    return Intake(Item, lambda item: item_flaws(item, services.scenario.attributes.items), write)
+
+
+def users_intake(services: Services) -> Intake[User]:
+    """Into the store."""
+
+    async def write(batch: list[User]) -> Ack:
+        await asyncio.to_thread(services.store.put_users, batch)
+        return Ack(accepted=len(batch))
+
+    return Intake(User, lambda user: user_flaws(user, services.scenario.attributes.users), write)
 
 
 @post("/events", **needs("events:write"), dto=EventsBody, return_dto=None, status_code=200, summary="What people did")
-async def events(data: Events, services: Services) -> Loaded:
+async def events(data: JSONBody[EventBody | list[msgspec.Raw]], services: Given) -> Loaded:
     """One event or an array. What is counted as accepted is on disk and known to the next answer; events sent again are duplicates and change nothing.
     Where every row is wrong the answer is 400."""
-    if not data.rows:
-        raise BadRequest("every event is wrong", data.flaws[:MOST_FLAWS])
-    ack = await asyncio.wrap_future(services.store.submit_events(data.rows))
-    return loaded("events", ack, data.flaws, len(data.flaws), services)
+    if isinstance(data, EventBody):
+        ack = await asyncio.wrap_future(services.store.submit_events([data.row(now())]))
+        return _counted("events", Loaded(accepted=ack.accepted, duplicates=ack.duplicates), services)
+    intake = events_intake(services)
+    await intake.take(data)
+    return _counted("events", intake.result(), services)
 
 
 @dataclass
@@ -79,82 +91,39 @@ class ImportOperation(Operation):
         self.request_body = RequestBody({"application/x-ndjson": line, "application/json": array}, required=True)
 
 
-@post("/events:import", **needs("events:write"), status_code=200, summary="Many events", operation_class=ImportOperation, request_max_body_size=IMPORT_BYTES)
-async def import_events(request: Request[Any, Any, Any], services: Services) -> Loaded:
+IMPORT: dict[str, Any] = {"status_code": 200, "operation_class": ImportOperation, "request_max_body_size": IMPORT_BYTES}
+
+
+@post("/events:import", **needs("events:write"), **IMPORT, summary="Many events")
+async def import_events(request: Request[Any, Any, Any], services: Given) -> Loaded:
     """JSON Lines (or one array) of events. Wrong rows are named and left out; the others are stored as they come in."""
-    received = now()
-
-    async def write(batch: list[EventBody]) -> Ack:
-        return await asyncio.wrap_future(services.store.submit_events([body.row(received) for body in batch]))
-
-    return await _import("events", request, services, EventBody, lambda _: [], write)
+    return await _import("events", request, services, events_intake(services))
 
 
-@post("/items:import", **needs("catalog:write"), status_code=200, summary="Many items", operation_class=ImportOperation, request_max_body_size=IMPORT_BYTES)
-async def import_items(request: Request[Any, Any, Any], services: Services) -> Loaded:
+@post("/items:import", **needs("catalog:write"), **IMPORT, summary="Many items")
+async def import_items(request: Request[Any, Any, Any], services: Given) -> Loaded:
     """JSON Lines (or one array) of items, each replacing the row of its id."""
-
-    async def write(batch: list[Item]) -> Ack:
-        await asyncio.to_thread(services.store.put_items, batch)
-        await asyncio.to_thread(services.live.catalogue_changed, [item.item_id for item in batch])
-        return Ack(accepted=len(batch))
-
-    return await _import("items", request, services, Item, lambda item: item_flaws(item, services.scenario.attributes.items), write)
+    return await _import("items", request, services, items_intake(services))
 
 
-@post("/users:import", **needs("catalog:write"), status_code=200, summary="Many users", operation_class=ImportOperation, request_max_body_size=IMPORT_BYTES)
-async def import_users(request: Request[Any, Any, Any], services: Services) -> Loaded:
+@post("/users:import", **needs("catalog:write"), **IMPORT, summary="Many users")
+async def import_users(request: Request[Any, Any, Any], services: Given) -> Loaded:
     """JSON Lines (or one array) of users, each replacing the row of its id."""
-
-    async def write(batch: list[User]) -> Ack:
-        await asyncio.to_thread(services.store.put_users, batch)
-        return Ack(accepted=len(batch))
-
-    return await _import("users", request, services, User, lambda user: user_flaws(user, services.scenario.attributes.users), write)
+    return await _import("users", request, services, users_intake(services))
 
 
-async def _import(
-    table: str, request: Request[Any, Any, Any], services: Services, kind: type[T], check: Callable[[T], list[Flaw]], write: Callable[[list[T]], Awaitable[Ack]]
-) -> Loaded:
-    """Reads, checks and writes batch by batch, so that memory holds one batch; each is on disk before the next is read."""
-    total, rejected, index = Ack(), 0, 0
-    flaws: list[Flaw] = []
-    async for raws in rows(request.stream(), services.project.serving.max_body_bytes):
-        for start in range(0, len(raws), BATCH):
-            good: list[T] = []
-            for raw in raws[start : start + BATCH]:
-                found = _row(raw, kind, check, index, good)
-                rejected += bool(found)
-                flaws += found if len(flaws) < MOST_FLAWS else []
-                index += 1
-            if good:
-                ack = await write(good)
-                total = Ack(total.accepted + ack.accepted, total.duplicates + ack.duplicates)
-    if not index:
-        raise BadRequest("no rows", [Flaw(field="body", found="nothing", expected="one JSON object a line, or an array of them")])
-    if rejected == index:
-        raise BadRequest("every row is wrong", flaws[:MOST_FLAWS])
-    return loaded(table, total, flaws, rejected, services)
+async def _import(table: str, request: Request[Any, Any, Any], services: Services, intake: Intake[T]) -> Loaded:
+    """Each batch is on disk before the next is read, so that memory holds one."""
+    async for some in rows(request.stream(), services.project.serving.max_body_bytes):
+        await intake.take(some)
+    return _counted(table, intake.result(), services)
 
 
-def _row(raw: bytes, kind: type[T], check: Callable[[T], list[Flaw]], index: int, good: list[T]) -> list[Flaw]:
-    """Appends the row to `good`, or says what is wrong with it."""
-    try:
-        row = msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        return [flaw(e, raw, kind, index)]
-    if found := check(row):
-        return [msgspec.structs.replace(f, index=index) for f in found]
-    good.append(row)
-    return []
-
-
-def loaded(table: str, ack: Ack, flaws: list[Flaw], rejected: int, services: Services) -> Loaded:
-    """The answer, counted."""
-    for outcome, count in (("accepted", ack.accepted), ("duplicate", ack.duplicates), ("rejected", rejected)):
+def _counted(table: str, result: Loaded, services: Services) -> Loaded:
+    for outcome, count in (("accepted", result.accepted), ("duplicate", result.duplicates), ("rejected", result.rejected_count)):
         if count:
             services.metrics.rows.labels(table, outcome).inc(count)
-    return Loaded(accepted=ack.accepted, duplicates=ack.duplicates, rejected=flaws[:MOST_FLAWS], rejected_count=rejected)
+    return result
 
 
 router = Router("/", route_handlers=[events, import_events, import_items, import_users], tags=["intake"])

@@ -5,17 +5,17 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Router, delete, get, patch, put
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter
 
 from daogou.data.rows import User
 from daogou.serve.body import RowBody
 from daogou.serve.errors import BadRequest, NotFound
 from daogou.serve.openapi import needs
-from daogou.serve.services import Services
+from daogou.serve.services import Given, Services
 from daogou.serve.wire import user_flaws
 
 WRITE, READ, ERASE = needs("catalog:write"), needs("users:read"), needs("users:erase")
-UserId = Annotated[str, Parameter(max_length=256, description="The shopper's id, as the shop's own systems call it.")]
+UserId = Annotated[str, PathParameter(max_length=256, description="The shopper's id, as the shop's own systems call it.")]
 
 
 class UserBody(RowBody):
@@ -34,14 +34,14 @@ def checked(user: User, services: Services) -> User:
 
 
 @put("/users/{user_id:str}", **WRITE, dto=UserBody, return_dto=None, summary="Register a user")
-async def put_user(user_id: UserId, data: User, services: Services) -> User:
+async def put_user(user_id: UserId, data: JSONBody[User], services: Given) -> User:
     """Replaces the whole row; fields that are left out are empty afterwards."""
     await services.desk.run(services.store.put_users, [checked(data, services)])
     return await _existing(user_id, services)
 
 
 @patch("/users/{user_id:str}", **WRITE, dto=UserBody, return_dto=None, summary="Change fields of a user")
-async def patch_user(user_id: UserId, data: User, services: Services) -> User:
+async def patch_user(user_id: UserId, data: JSONBody[User], services: Given) -> User:
     """Only the fields that are sent change; null empties one."""
     await _existing(user_id, services)
     await services.desk.run(services.store.patch_user, checked(data, services))
@@ -49,20 +49,20 @@ async def patch_user(user_id: UserId, data: User, services: Services) -> User:
 
 
 @get("/users/{user_id:str}", **READ, summary="One user as registered")
-async def get_user(user_id: UserId, services: Services) -> User:
+async def get_user(user_id: UserId, services: Given) -> User:
     """As it is stored."""
     return await _existing(user_id, services)
 
 
 @get("/users/{user_id:str}/export", **READ, summary="Everything that is stored of a user")
-async def export_user(user_id: UserId, services: Services) -> dict[str, Any]:
+async def export_user(user_id: UserId, services: Given) -> dict[str, Any]:
     """For the person it is about: registration, events, what was shown."""
     await asyncio.to_thread(services.shown.flush)
     return await asyncio.to_thread(services.store.export_user, user_id)
 
 
 @delete("/users/{user_id:str}", **ERASE, status_code=200, summary="Erase a user")
-async def erase_user(user_id: UserId, services: Services) -> dict[str, Any]:
+async def erase_user(user_id: UserId, services: Given) -> dict[str, Any]:
     """Rows, write-ahead log and, where the server was started with it, the models. The receipt says what was done and what was verified."""
     services.shown.forget(user_id)
     if services.erase is None:
