@@ -76,7 +76,7 @@ SHARED = Lexical(enumerate([title] for title in TITLES))
 
 
 def test_the_filter_counts_before_the_choice() -> None:
-    index = Lexical((code, ["tea"] if code % 100 else ["tea"]) for code in range(3000))
+    index = Lexical((code, ["tea"]) for code in range(3000))
     allowed = np.zeros(3000, np.bool_)
     allowed[[5, 2999]] = True
     assert sorted(code for code, _ in index.search("tea", 2, allowed)) == [5, 2999]
