@@ -117,7 +117,7 @@ def test_two_halves_of_the_truth_are_better_than_either() -> None:
 
 def test_the_ascent_sees_the_ndcg_that_evaluation_sees() -> None:
     """The candidates of the ascent are a part of the catalogue; the value it climbs must be the real one."""
-    from daogou.rank.blend import _ndcg, _questions
+    from daogou.rank.blend import _ndcg, questions
 
     rng = np.random.default_rng(3)
     wanted = [sorted({int(x) for x in rng.integers(0, 200, 3)}) for _ in range(90)]
@@ -126,7 +126,7 @@ def test_the_ascent_sees_the_ndcg_that_evaluation_sees() -> None:
     models = {"a": Table(signal(rng, wanted, 200, 1.5)), "b": Table(signal(rng, wanted, 200, 1.0))}
     asked = targets(wanted, history)
     blend = Blend(models, {"a": 0.6, "b": 0.4}, repeats=False)
-    found = _ndcg(_questions(blend, asked, 200, 10), np.array([0.6, 0.4]), 10)
+    found = _ndcg(questions(models, asked, repeats=False, depth=200), np.array([0.6, 0.4]), 10)
     assert found == pytest.approx(evaluate(blend, asked, repeats=False).mean("ndcg@10"), abs=1e-6)
 
 

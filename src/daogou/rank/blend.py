@@ -8,7 +8,7 @@ on neither the filter nor the list's length, so that a filter never reorders.
 Axes: B queries, C candidates, I items, M models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from daogou.contract import Codes, Mask, Queries, Recommender, Scores
 from daogou.data.histories import Histories
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
-from daogou.families import top_k
 from daogou.rank.normalise import Moments, moments, z_scores
 from daogou.scenario import Evaluation, Placement
 
@@ -31,7 +30,7 @@ ROWS = 64  # queries whose dense scores are held at once
 
 
 def repeats_at(place: Placement, evaluation: Evaluation) -> bool:
-    """Whether items of the history are candidates at this placement: where people take things again, unless it asks for new ones or shows what goes with a page."""
+    """Whether items of the history are candidates: where people take things again, but not where a placement wants new ones or what goes with a page."""
     return evaluation.repeats and place.about == "shopper" and not place.exclude
 
 
@@ -114,35 +113,69 @@ def evidence(model: Recommender, part: Part) -> Mask:
 class Questions(NamedTuple):
     """What the ascent looks at instead of the whole catalogue: the models' best items and the targets of each query."""
 
+    names: tuple[str, ...]
     z_BCM: Scores
     allowed_BC: Mask
     gain_BC: Scores  # 1 for a target, else 0
     ideal_B: NDArray[np.float64]  # DCG of the best order
 
 
-def fit(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k: int = K, depth: int = DEPTH) -> dict[str, float]:
+def fit(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k: int = K) -> dict[str, float]:
     """Weights that maximise NDCG@k on `targets`, summing to 1; models that do not help get 0.
 
-    Only the `depth` best items of each model and the targets are looked at (an item outside all of them is not in the blend's first k but by accident).
-    Memory: 4·B·M·(M·depth + targets) bytes.
+    Raises:
+        TrainingError: there is no model.
+    """
+    return ascend(questions(models, targets, repeats=repeats, k=k), k=k)
+
+
+def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k: int = K, depth: int = DEPTH) -> Questions:
+    """Asks every model every query once.
+
+    Only the `depth` best items of each model and the targets are kept (an item outside all of them is not in the blend's first k but by accident).
+    Memory: 4·B·M·(M·depth + targets) bytes, and 4·I bytes a model for 64 queries.
 
     Raises:
         TrainingError: there is no model.
     """
     if not models:
         raise TrainingError("there is no model to blend", fix="train at least one")
-    names = list(models)
-    if len(names) == 1 or not len(targets):
+    blend = Blend(models, dict.fromkeys(models, 1.0), repeats=repeats)
+    wanted, asked = targets.wanted, targets.queries
+    longest = int(wanted.lengths.max(initial=0))
+    width = max(1, min(depth * len(blend.models) + longest, blend.n_items))
+    z, allowed, gain = [], [], []
+    for first in range(0, len(asked), ROWS):
+        rows = slice(first, first + ROWS)
+        some, right = asked[rows], wanted[rows]
+        parts = [blend.part(name, some) for name in blend.models]
+        open_BI = _open(blend, some, targets.known_I)
+        best = [_best(part.scores_BI, open_BI[:, : part.scores_BI.shape[1]], depth) for part in parts]
+        codes = _union([*best, _padded(right, longest)], width)
+        z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
+        ok = codes >= 0
+        allowed.append(ok & np.take_along_axis(open_BI, np.where(ok, codes, 0).astype(np.int64), 1))
+        gain.append(_is_wanted(codes, right, blend.n_items))
+    discount = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
+    ideal = np.maximum(discount[np.minimum(wanted.lengths, k)], 1e-12)
+    if not z:
+        return Questions(tuple(models), np.zeros((0, width, len(models)), np.float32), np.zeros((0, width), np.bool_), np.zeros((0, width), np.float32), ideal)
+    return Questions(tuple(models), np.concatenate(z), np.concatenate(allowed), np.concatenate(gain), ideal)
+
+
+def ascend(asked: Questions, names: Sequence[str] | None = None, *, k: int = K) -> dict[str, float]:
+    """The best weights of some of the models that were asked (default: all), from equal weights and from each model alone."""
+    names = asked.names if names is None else tuple(names)
+    if len(names) == 1 or not len(asked.ideal_B):
         return {name: 1.0 / len(names) for name in names}
-    blend = Blend(models, dict.fromkeys(names, 1.0), repeats=repeats)
-    questions = _questions(blend, targets, depth, k)
+    some = asked._replace(z_BCM=np.ascontiguousarray(asked.z_BCM[:, :, [asked.names.index(name) for name in names]]))
     starts = [np.full(len(names), 1.0 / len(names)), *np.eye(len(names))]
-    best = max((_ascend(questions, start, k) for start in starts[: 1 + len(names)]), key=lambda found: found[0])
-    return {name: round(float(w), 6) for name, w in zip(names, best[1], strict=True)}
+    _, best = max((_ascend(some, start, k) for start in starts), key=lambda found: found[0])
+    return {name: round(float(w), 6) for name, w in zip(names, best, strict=True)}
 
 
-def _ascend(questions: Questions, start: NDArray[np.float64], k: int) -> tuple[float, NDArray[np.float64]]:
-    weights, best = start, _ndcg(questions, start, k)
+def _ascend(asked: Questions, start: NDArray[np.float64], k: int) -> tuple[float, NDArray[np.float64]]:
+    weights, best = start, _ndcg(asked, start, k)
     for _ in range(SWEEPS):
         before = best
         for m in range(len(weights)):
@@ -151,7 +184,7 @@ def _ascend(questions: Questions, start: NDArray[np.float64], k: int) -> tuple[f
                 trial[m] = value
                 if trial.sum() <= 0:
                     continue
-                found = _ndcg(questions, trial / trial.sum(), k)
+                found = _ndcg(asked, trial / trial.sum(), k)
                 if found > best + 1e-9:
                     best, weights = found, trial / trial.sum()
         if best - before < 1e-5:
@@ -164,36 +197,22 @@ def _tries(weights: NDArray[np.float64], m: int) -> list[float]:
     return [at * step for step in STEPS] if weights[m] > 0 else [at * step for step in (0.25, 1.0, 4.0)]
 
 
-def _ndcg(questions: Questions, weights: NDArray[np.float64], k: int) -> float:
+def _ndcg(asked: Questions, weights: NDArray[np.float64], k: int) -> float:
     """Mean NDCG@k of the weighted sum."""
-    total_BC = np.where(questions.allowed_BC, questions.z_BCM @ weights.astype(np.float32), -np.inf)
+    total_BC = np.where(asked.allowed_BC, asked.z_BCM @ weights.astype(np.float32), -np.inf)
     n = min(k, total_BC.shape[1])
     top = np.argpartition(-total_BC, n - 1, axis=1)[:, :n]
     order = np.argsort(-np.take_along_axis(total_BC, top, 1), axis=1, kind="stable")
-    gain = np.take_along_axis(questions.gain_BC, np.take_along_axis(top, order, 1), 1)
-    return float(np.mean((gain @ (1.0 / np.log2(np.arange(n) + 2.0))) / questions.ideal_B))
+    gain = np.take_along_axis(asked.gain_BC, np.take_along_axis(top, order, 1), 1)
+    return float(np.mean((gain @ (1.0 / np.log2(np.arange(n) + 2.0))) / asked.ideal_B))
 
 
-def _questions(blend: Blend, targets: Targets, depth: int, k: int) -> Questions:
-    """The candidates of every query, and every model's z-scores of them."""
-    wanted, queries = targets.wanted, targets.queries
-    longest = int(wanted.lengths.max(initial=0))
-    width = min(depth * len(blend.models) + longest, blend.n_items)
-    z, allowed, gain = [], [], []
-    for first in range(0, len(queries), ROWS):
-        rows = slice(first, first + ROWS)
-        some, right = queries[rows], wanted[rows]
-        parts = [blend.part(name, some) for name in blend.models]
-        open_BI = _open(blend, some, targets.known_I)
-        best = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
-        codes = _union([*best, _padded(right, longest)], width)
-        z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
-        ok = codes >= 0
-        allowed.append(ok & np.take_along_axis(open_BI, np.where(ok, codes, 0).astype(np.int64), 1))
-        gain.append(_is_wanted(codes, right, blend.n_items))
-    discount = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
-    ideal = discount[np.minimum(wanted.lengths, k)]
-    return Questions(np.concatenate(z), np.concatenate(allowed), np.concatenate(gain), np.maximum(ideal, 1e-12))
+def _best(scores_BI: Scores, open_BI: Mask, depth: int) -> Codes:
+    """[B, depth] the best open items of each row, in no order; those without a finite score are as good as any other filler."""
+    if scores_BI.shape[1] <= depth:
+        return np.tile(np.arange(scores_BI.shape[1], dtype=np.int32), (len(scores_BI), 1))
+    masked = np.where(open_BI & np.isfinite(scores_BI), scores_BI, -np.inf)
+    return np.argpartition(masked, masked.shape[1] - depth, axis=1)[:, -depth:].astype(np.int32)
 
 
 def _open(blend: Blend, queries: Queries, known_I: Mask | None) -> Mask:

@@ -1,11 +1,12 @@
 """Scores of different models made comparable: z-scores per query over the candidates that the model can speak of.
 
-Axes: B queries, I items.
+Axes: B queries, C candidates, I items.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from daogou.contract import Scores
@@ -15,7 +16,7 @@ NO_SPREAD = 1e-6  # relative: a row whose scores differ by less says nothing
 
 
 class Moments(NamedTuple):
-    """z = (score − mean) · inverse. `inverse` is 0 for a row that says nothing: constant, or without a finite score."""
+    """z = (score − mean) · inverse. `inverse` is 0 for a row that says nothing: constant, or without two finite scores."""
 
     mean_B: NDArray[np.float64]
     inverse_B: NDArray[np.float64]
@@ -25,31 +26,12 @@ class Moments(NamedTuple):
 
 def moments(scores_BI: Scores, left_out: Histories | None = None) -> Moments:
     """Mean and deviation of each row over its finite scores, without the items of `left_out` (masked later, and extreme in most models)."""
-    n_items = scores_BI.shape[1]
-    finite = np.isfinite(scores_BI)
-    clean = scores_BI if finite.all() else np.where(finite, scores_BI, 0)
-    count_B = finite.sum(axis=1).astype(np.float64) if clean is not scores_BI else np.full(len(clean), float(n_items))
-    # Around a value of the row itself, so that a large common offset does not swallow the variance.
-    shift_B = clean.mean(axis=1, dtype=np.float64) if n_items else np.zeros(len(clean))
-    low_B = clean.min(axis=1, where=finite, initial=np.inf) if n_items else np.full(len(clean), np.inf)
-    centred = (clean - shift_B[:, None].astype(np.float32)) * finite if clean is not scores_BI else clean - shift_B[:, None].astype(np.float32)
-    sum_B = centred.sum(axis=1, dtype=np.float64)
-    square_B = np.einsum("bi,bi->b", centred, centred, dtype=np.float64)
-    if left_out is not None:
-        row, item = _distinct(left_out, n_items)
-        gone = centred[row, item].astype(np.float64) * finite[row, item]
-        sum_B -= np.bincount(row, gone, len(clean))
-        square_B -= np.bincount(row, gone**2, len(clean))
-        count_B = count_B - np.bincount(row, finite[row, item], len(clean))
-    some = count_B > 1
-    mean_B = np.divide(sum_B, count_B, out=np.zeros_like(sum_B), where=some)
-    variance_B = np.divide(square_B, count_B, out=np.zeros_like(sum_B), where=some) - mean_B**2
-    deviation_B = np.sqrt(np.maximum(variance_B, 0))
-    mean_B = mean_B + shift_B
-    spread = some & (deviation_B > NO_SPREAD * np.maximum(np.abs(mean_B), 1e-12))
-    inverse_B = np.divide(1.0, deviation_B, out=np.zeros_like(sum_B), where=spread)
-    floor_B = (np.where(np.isfinite(low_B), low_B, mean_B) - mean_B) * inverse_B
-    return Moments(mean_B, inverse_B, floor_B)
+    row, item = _distinct(left_out, scores_BI.shape[1]) if left_out is not None else (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    start = np.searchsorted(row, np.arange(len(scores_BI) + 1))
+    mean_B, deviation_B, low_B = _sums(np.ascontiguousarray(scores_BI), start, item)
+    spread = deviation_B > NO_SPREAD * np.maximum(np.abs(mean_B), 1e-12)
+    inverse_B = np.divide(1.0, deviation_B, out=np.zeros_like(mean_B), where=spread)
+    return Moments(mean_B, inverse_B, (low_B - mean_B) * inverse_B)
 
 
 def z_scores(scores_BC: Scores, of: Moments) -> Scores:
@@ -62,7 +44,41 @@ def z_scores(scores_BC: Scores, of: Moments) -> Scores:
     return np.asarray(np.where(finite, z, of.floor_B[:, None]), np.float32)
 
 
+@njit(cache=True, nogil=True)
+def _sums(scores_BI: Scores, start: NDArray[np.int64], left_out: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, deviation and lowest finite score of each row in two passes (a single one loses the variance of scores far from 0)."""
+    n_rows, n_items = scores_BI.shape
+    mean_B, deviation_B, low_B = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
+    for b in range(n_rows):
+        count, total, low = 0, 0.0, np.inf
+        for i in range(n_items):
+            score = scores_BI[b, i]
+            if np.isfinite(score):
+                count += 1
+                total += score
+                low = min(low, score)
+        for at in range(start[b], start[b + 1]):
+            score = scores_BI[b, left_out[at]]
+            if np.isfinite(score):
+                count -= 1
+                total -= score
+        if count < 2:
+            continue
+        mean, square = total / count, 0.0
+        for i in range(n_items):
+            score = scores_BI[b, i]
+            if np.isfinite(score):
+                square += (score - mean) * (score - mean)
+        for at in range(start[b], start[b + 1]):
+            score = scores_BI[b, left_out[at]]
+            if np.isfinite(score):
+                square -= (score - mean) * (score - mean)
+        mean_B[b], deviation_B[b], low_B[b] = mean, np.sqrt(max(square, 0.0) / count), low
+    return mean_B, deviation_B, low_B
+
+
 def _distinct(history: Histories, n_items: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and item of each item that a row holds, once, rows ascending."""
     ok = (history.item >= 0) & (history.item < n_items)
     key = np.unique(history.row[ok] * np.int64(n_items) + history.item[ok])
     return key // max(n_items, 1), key % max(n_items, 1)
