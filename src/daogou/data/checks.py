@@ -226,7 +226,7 @@ class Checks:
 
     # ---- rows
     def _separate(self, batch: Batch, names: Mapping[str, str], checked: Mapping[str, Column]) -> Checked:
-        rows = pl.DataFrame([column.values.alias(name) for name, column in checked.items()], height=batch.rows.height)
+        rows = pl.DataFrame([column.values.alias(name) for name, column in checked.items()])
         wrong = {name: column for name, column in checked.items() if column.reason.null_count() < batch.rows.height}
         if not wrong:
             return Checked(rows, [])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 import polars as pl
 
-from daogou.contract import EVENTS, Progress
+from daogou.contract import Progress
 from daogou.data import readers
 from daogou.data.checks import Checks
 from daogou.data.dataset import Dataset, from_frames
@@ -66,7 +66,8 @@ class ImportReport(msgspec.Struct):
         for one in self.files:
             lines.append(f"{one.table:<7} {one.read:>10,} {one.loaded:>10,} {one.duplicates:>10,} {one.quarantined:>9,}  {one.file} ({one.format})")
             lines += [f"        · {note}" for note in one.notes]
-        lines.append(f"{self.total('loaded'):,} of {self.total('read'):,} rows loaded in {self.seconds:.1f} s")
+        known = f", {self.total('duplicates'):,} were there already" if self.total("duplicates") else ""
+        lines.append(f"{self.total('loaded'):,} of {self.total('read'):,} rows loaded in {self.seconds:.1f} s{known}")
         if self.quarantine:
             lines.append(f"{self.total('quarantined'):,} rows are in {self.quarantine}:")
             lines += [f"  {one.rows:>8,}  {one.column or '(row)'}: {one.reason}" for one in self.reasons[:TOP_REASONS]]
@@ -211,7 +212,7 @@ def _paths(paths: Paths) -> Sequence[Path]:
 def load_files(
     scenario: Scenario, *, events: Paths = (), items: Paths = (), users: Paths = (), format: str | None = None, quarantine: Path, now_us: int | None = None
 ) -> tuple[Dataset, ImportReport]:
-    """A Dataset straight from files, without a store: for benchmarks and a first look. Events equal in every column count once."""
+    """A Dataset straight from files, without a store: for benchmarks and a first look. Replays are not looked for."""
     frames: dict[str, list[pl.DataFrame]] = {table: [] for table in TABLES}
 
     def keep(table: str, rows: pl.DataFrame) -> Ack:
@@ -222,8 +223,4 @@ def load_files(
     joined = {table: pl.concat(parts, how="diagonal_relaxed") for table, parts in frames.items() if parts}
     if "events" not in joined:
         raise DataError("there is not one usable event", fix=f"look into {report.quarantine}" if report.quarantine else "name a file of events")
-    happened = joined["events"]
-    keys = [name for name in EVENTS if name in happened.columns]
-    return from_frames(
-        happened.unique(subset=keys, keep="first", maintain_order=True), joined.get("items"), joined.get("users"), weights=scenario.events
-    ), report
+    return from_frames(joined["events"], joined.get("items"), joined.get("users"), weights=scenario.events), report

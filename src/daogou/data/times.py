@@ -69,12 +69,12 @@ class TimeReader:
             self._count("are running numbers, too small to be times: only their order counts", ok)
             times = (numbers.fill_nan(None) * SECOND_US).cast(pl.Int64, strict=False).set(~ok.fill_null(False), None)
             return times, _reason([(raw.is_not_null() & times.is_null(), "not a time")], len(raw))
-        times = self._by_size(numbers)
-        if numbers.dtype == pl.Int64:
-            stamps = dated | numbers.is_between(19_000_101_000_000, 21_001_231_235_959)
-            if stamps.any():
-                compact = self._shape(numbers.set(~stamps.fill_null(False), None).cast(pl.String), COMPACT)
-                times = _first(compact, times)
+        stamps = (dated | numbers.is_between(19_000_101_000_000, 21_001_231_235_959)).fill_null(False)
+        if numbers.dtype == pl.Int64 and stamps.any():
+            compact = self._shape(numbers.set(~stamps, None).cast(pl.String), COMPACT)
+            times = _first(compact, self._by_size(numbers.set(compact.is_not_null(), None)))
+        else:
+            times = self._by_size(numbers)
         reason = _reason([(raw.is_not_null() & times.is_null(), "not a time"), (small & ~dated, "not a plausible time")], len(raw))
         return times, _first(reason, self._implausible(times))
 

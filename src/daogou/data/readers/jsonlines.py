@@ -86,7 +86,9 @@ def columns(rows: list[dict[str, Any]]) -> pl.DataFrame:
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
-    return pl.DataFrame([_series(name, [row.get(name) for row in rows]) for name in names], height=len(rows))
+    if not names:
+        return pl.DataFrame(height=len(rows))
+    return pl.DataFrame([_series(name, [row.get(name) for row in rows]) for name in names])
 
 
 def _series(name: str, cells: list[Any]) -> pl.Series:

@@ -4,7 +4,7 @@ The form in which sequence models are published (SASRec's and S3-Rec's files of 
 ``{"item": {"title": …}}``. There are no times: the position in the line stands for them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from daogou.data.quarantine import CELL_CHARS, Rejected, shorten
-from daogou.data.readers.batch import Batch
+from daogou.data.readers.batch import Batch, line_numbers
 from daogou.data.readers.jsonlines import columns
 from daogou.data.readers.source import Source
 from daogou.data.readers.table import given
@@ -27,13 +27,11 @@ def read(path: Path | None, *, table: str) -> Iterator[Batch]:
         DataError: no such file, or another format.
     """
     path = given(path)
-    source = Source(path)
-    first = next(iter(source))
-    if first.data.lstrip()[:1] == b"{":
-        whole = msgspec.json.decode(b"".join(block.data for block in Source(path)))
-        yield _objects(whole, path) if table == "items" else _events(list(whole), list(whole.values()), list(range(1, len(whole) + 1)), path, 1.0, ())
-        return
-    for block in Source(path):
+    blocks = Source(path)
+    for block in blocks:
+        if block.first_line == 1 and block.data.lstrip()[:1] == b"{":
+            yield _of_json(path, table)
+            return
         users, rows, lines, rejected = [], [], [], []
         for line, raw in enumerate(block.data.split(b"\n"), block.first_line):
             cells = raw.decode(errors="replace").split()
@@ -46,7 +44,20 @@ def read(path: Path | None, *, table: str) -> Iterator[Batch]:
         yield _events(users, rows, lines, path, block.share, tuple(rejected))
 
 
-def _events(users: list[str], rows: list[list[Any]], lines: list[int], path: Path, share: float, rejected: tuple[Rejected, ...]) -> Batch:
+def _of_json(path: Path, table: str) -> Batch:
+    text = b"".join(block.data for block in Source(path))
+    try:
+        if table == "items":
+            items = msgspec.json.decode(text, type=dict[str, dict[str, Any]])
+            return Batch("items", columns([{"item_id": name, **facts} for name, facts in items.items()]), line_numbers(1, len(items)), str(path), share=1.0)
+        rows = msgspec.json.decode(text, type=dict[str, list[str | int]])
+    except msgspec.MsgspecError as e:
+        expected = '{"item": {"title": …}, …}' if table == "items" else '{"user": ["item", …], …}'
+        raise DataError(f"not the JSON of {table}: {e}", expected=expected, where=str(path)) from e
+    return _events(list(rows), list(rows.values()), list(range(1, len(rows) + 1)), path, 1.0, ())
+
+
+def _events(users: list[str], rows: Sequence[Sequence[str | int]], lines: list[int], path: Path, share: float, rejected: tuple[Rejected, ...]) -> Batch:
     lengths = np.array([len(row) for row in rows], np.int64)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     position = np.arange(int(lengths.sum())) - starts
@@ -58,12 +69,3 @@ def _events(users: list[str], rows: list[list[Any]], lines: list[int], path: Pat
         }
     )
     return Batch("events", frame, pl.Series(np.repeat(np.array(lines, np.int64), lengths)), str(path), rejected, share=share, nameless=True)
-
-
-def _objects(whole: dict[str, Any], path: Path) -> Batch:
-    bad = [name for name, value in whole.items() if not isinstance(value, dict)]
-    if bad:
-        raise DataError(f"item {bad[0]!r} is no object", expected='{"item": {"title": …}}', where=str(path))
-    return Batch(
-        "items", columns([{"item_id": name, **value} for name, value in whole.items()]), pl.Series(range(1, len(whole) + 1), dtype=pl.Int64), str(path)
-    )

@@ -15,7 +15,7 @@ def plain(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is None:
             notes.append(f"column {series.name!r} has no time zone: taken as UTC")
         columns.append(_plain(series))
-    return pl.DataFrame(columns, height=frame.height), notes
+    return pl.DataFrame(columns) if columns else pl.DataFrame(height=frame.height), notes
 
 
 def _plain(series: pl.Series) -> pl.Series:
@@ -40,4 +40,4 @@ def _plain(series: pl.Series) -> pl.Series:
 def _nested(series: pl.Series) -> pl.Series:
     wrapped = series.to_frame("cell").select(pl.struct("cell").struct.json_encode().alias(series.name))[series.name]
     text = wrapped.str.strip_prefix('{"cell":').str.head(-1)
-    return (NESTED + text).set(series.is_null(), None)
+    return (NESTED + text).set(series.is_null(), None).alias(series.name)
