@@ -327,7 +327,7 @@ class Engine:
                 item_id=item_id,
                 score=round(one.score, 6),
                 propensity=one.propensity,
-                reason=self._reason(one.source, why, rows, request.locale),
+                reason=self._reason(one.source, why, rows, request),
                 explanation=why if request.explain else None,
                 item=rows.get(item_id) if request.details else None,
             )
@@ -337,7 +337,7 @@ class Engine:
 
     def _causes(self, one: Listed, ranked: Ranked | None, b: int, questions: Queries | None, request: Request) -> list[Cause]:
         """Which items of the history speak for this one: all parts of the blend where an explanation was asked for, else the leading model alone."""
-        if questions is None or (not request.explain and not self._names_item(one.source, request.locale)):
+        if questions is None or (not request.explain and "{item}" not in self._because(one.source, request)):
             return []
         speakers = [(p.name, p.weight * float(p.moments.inverse_B[b])) for p in ranked.parts if request.explain or p.name == one.source] if ranked else []
         if one.score == 0.0 and one.source in self._models:
@@ -358,12 +358,17 @@ class Engine:
             self._failed(name, e)
             return []
 
-    def _names_item(self, source: str, locale: str) -> bool:
-        return "{item}" in self.scenario.word(f"because.{source}", locale, " ")
+    def _because(self, source: str, request: Request) -> str:
+        """The scenario's words for this source. What is on the page was not done by anyone: `because.MODEL.items` speaks of it, where there is one."""
+        if not source:
+            return ""
+        plain = self.scenario.word(f"because.{source}", request.locale, " ")
+        about_items = request.placement != SEARCH and self.scenario.placement(request.placement).about == "items"
+        return (self.scenario.word(f"because.{source}.items", request.locale, plain) if about_items else plain).strip()
 
-    def _reason(self, source: str, causes: Sequence[Cause], rows: Mapping[str, Item], locale: str) -> str:
-        """The scenario's words for this source; without a cause to name, those of the newest or nothing."""
-        words = self.scenario.word(f"because.{source}", locale, " ").strip() if source else ""
+    def _reason(self, source: str, causes: Sequence[Cause], rows: Mapping[str, Item], request: Request) -> str:
+        """The words for this source; without a cause to name, those of the newest or nothing."""
+        words = self._because(source, request)
         if "{item}" not in words:
             return words
         if not causes:
