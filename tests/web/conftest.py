@@ -31,7 +31,7 @@ AISLES = {
     "PETS": ["DOG FOODS", "CAT FOOD"],
     "HOUSEHOLD": ["PAPER TOWELS", "LAUNDRY DETERGENTS", "SOAP"],
 }
-BRANDS = ["Northfield", "Hill & Dale", "Sunday", "Old Mill", "Bluebird"]
+BRANDS = ["Northfield", "Hill & Dale", "Sunday", "Old Barn", "Bluebird"]
 WORDS = ["CLASSIC", "ORGANIC", "FAMILY PACK", "LIGHT", "FARM STYLE", "EXTRA"]
 SIZES = ["16 OZ", "1 LB", "6 CT", "32 OZ", "12 OZ"]
 TOGETHER = [["PASTA", "PASTA SAUCE", "CHEESE"], ["COLD CEREAL", "FLUID MILK", "BANANAS"], ["SOFT DRINKS", "BAG SNACKS", "HOT DOGS"],

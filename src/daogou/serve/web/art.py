@@ -59,7 +59,7 @@ def drawings() -> dict[str, Drawing]:
 def picture(item: Item) -> str:
     """File name of the picture of `item`; the same item always has the same one."""
     category, title, seed = text_of(item.category), text_of(item.title), _number(item.item_id)
-    name = None if text_of(item.kind) else drawing_for(category, title)
+    name = None if text_of(item.kind) else drawing_for(category)
     if name is None:
         return cover(title or item.item_id, item.item_id)
     colours = drawings()[name].colours
@@ -80,10 +80,10 @@ def cover(title: str, key: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def drawing_for(category: str, title: str = "") -> str | None:
+def drawing_for(category: str) -> str | None:
     """Name of the drawing whose words fit best: the most special level of the path that knows a word decides, its longest word wins."""
     levels = [level for level in reversed(category.split(">")) if level.strip()]
-    for text in (*levels, title):
+    for text in levels:
         flat = " " + " ".join(re.findall(r"[^\W_]+", text.lower()))
         known = [(len(word), name) for name, one in drawings().items() for word in one.words if (word in flat if ord(word[0]) > 0x2E80 else f" {word}" in flat)]
         if known:
@@ -153,6 +153,8 @@ def _initials(title: str) -> str:
     words: list[str] = re.findall(r"[^\W_]+", title)
     if not words:
         return ""
+    if words[0].isdecimal():
+        return words[0][:2]
     single = len(words) == 1 or ord(words[0][0]) > 0x2E80
     return (words[0][0] if single else words[0][0] + words[-1][0]).upper()[:2]
 

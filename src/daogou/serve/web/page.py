@@ -179,7 +179,7 @@ def _environment() -> Environment:
         "asset": lambda name: f"/static/{name}?v={version()}",
         "picture": _picture,
         "category_picture": lambda category: "/art/" + quote(art.category_picture(category)),
-        "portrait": lambda name: "/art/" + quote(art.cover(name, name)),
+        "portrait": lambda name: "/art/" + quote(art.cover(name[-2:], name)),
         "levels": fields.levels,
         "number": fields.number_of,
         "title": fields.title,

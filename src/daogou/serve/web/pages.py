@@ -174,7 +174,7 @@ def _known(page: Page) -> Response[str]:
     events = page.known.events[:MOST_LISTED]
     rows: dict[str, Item] = {row.item_id: row for row in page.services.store.items(list({e.item_id for e in events}))}
     user = page.services.store.user(page.visit.user) if page.visit.user else None
-    return page.render("known.html", events=events, rows=rows, user=user)
+    return page.render("known.html", events=events, items=rows, user=user)
 
 
 HANDLERS: list[Any] = [home, item, seen, like, why, search, suggest, shoppers, choose, language, known]

@@ -1,4 +1,4 @@
-// What a page needs beyond htmx: the sheet that says why, the list under the search box, and saying aloud what happened.
+// What a page needs beyond htmx: the sheet that says why, rows that turn, the list under the search box, and saying aloud what happened.
 
 const sheet = document.getElementById("why");
 document.body.addEventListener("htmx:afterSwap", (event) => {
@@ -8,6 +8,27 @@ document.body.addEventListener("htmx:afterSwap", (event) => {
 sheet.addEventListener("click", (event) => {
   if (event.target === sheet) sheet.close(); // the backdrop
 });
+
+// ---- rows that turn ----
+function turns(row) {
+  const cards = row.querySelector(".cards");
+  const end = cards.scrollWidth - cards.clientWidth;
+  const [back, on] = row.querySelectorAll("[data-turn]");
+  row.querySelector(".turn").hidden = end < 2;
+  back.disabled = cards.scrollLeft < 2;
+  on.disabled = cards.scrollLeft > end - 2;
+}
+const allTurns = () => document.querySelectorAll(".row").forEach(turns);
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-turn]");
+  const cards = button?.closest(".row").querySelector(".cards");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  cards?.scrollBy({ left: Number(button.dataset.turn) * cards.clientWidth, behavior: calm ? "auto" : "smooth" });
+});
+document.addEventListener("scroll", (event) => event.target.classList?.contains("cards") && event.target.closest(".row") && turns(event.target.closest(".row")), true);
+document.body.addEventListener("htmx:afterSettle", allTurns);
+addEventListener("resize", allTurns);
+allTurns();
 
 // ---- messages ----
 const said = document.getElementById("said");
