@@ -256,7 +256,8 @@ class Vectors(Base):
         known = (items >= 0) & (items < self.n_items)
         rows = np.where(known, items, 0)
         scores = unit_ID[rows] @ unit_ID.T
-        allowed = (norm[:, 0] > 0)[None, :] & known[:, None]
+        learned = norm[:, 0] > 0
+        allowed = learned[None, :] & (known & learned[rows])[:, None]
         allowed[np.arange(len(items)), rows] = False
         return top_k(scores, k, allowed)
 

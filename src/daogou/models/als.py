@@ -24,7 +24,7 @@ class AlsConfig(Config):
     embedding_size: Annotated[int, hyper("Length D of the vectors.", 16, 512, log=True, ge=1)] = 64
     epochs: Annotated[int, hyper("Sweeps over users and items.", 5, 30, ge=1)] = 16
     unobserved: Annotated[float, hyper("Weight w₀ of every pair as a zero, against 1 for an observed one.", 0.003, 1, log=True, gt=0)] = 0.1
-    l2: Annotated[float, hyper("Penalty λ on the vectors, scaled by frequency.", 3e-4, 0.1, log=True, ge=0)] = 0.01
+    l2: Annotated[float, hyper("Penalty λ on the vectors, scaled by frequency.", 3e-4, 0.1, log=True, ge=0)] = 0.003
     frequency_exponent: Annotated[float, hyper("Exponent ν of the frequency in the penalty; 1 = as often as the vector is used.", 0, 1, ge=0)] = 1.0
     recency: Annotated[float, hyper("Decay of a history when answering, in events; 0 = no decay.", 0, 30, unit="events", ge=0)] = 0.0
     steps: Annotated[int, Meta(ge=1, description="Conjugate gradient steps of each solve; they start from the last sweep's vector.")] = 3
@@ -152,6 +152,15 @@ def _gram(vectors: Any) -> Any:  # pragma: no cover (compiled)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def _dot(a: Any, b: Any) -> Any:  # pragma: no cover (compiled)
+    """aᵀb. A loop that stores nothing is compiled in one way only, so that the order of the sum does not depend on where memory lies."""
+    out = np.float32(0)
+    for d in range(len(a)):
+        out += a[d] * b[d]
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _multiply(dense: Any, ridge: Any, vectors: Any, index: Any, weight: Any, x: Any, out: Any) -> None:  # pragma: no cover (compiled)
     """out = A x"""
     dim = len(x)
@@ -164,12 +173,9 @@ def _multiply(dense: Any, ridge: Any, vectors: Any, index: Any, weight: Any, x: 
             out[d] += xe * row[d]
     for n in range(len(index)):
         v = vectors[index[n]]
-        dot = np.float32(0)
+        share = weight[n] * _dot(v, x)
         for d in range(dim):
-            dot += v[d] * x[d]
-        dot *= weight[n]
-        for d in range(dim):
-            out[d] += dot * v[d]
+            out[d] += share * v[d]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -191,23 +197,17 @@ def _solve(
             v = vectors[i[n]]
             for d in range(dim):
                 residual[d] += w[n] * v[d]
-        square = np.float32(0)
-        for d in range(dim):
-            direction[d] = residual[d]
-            square += residual[d] * residual[d]
+        direction[:] = residual
+        square = _dot(residual, residual)
         for _ in range(steps):
             if square < 1e-20:
                 break
             _multiply(dense, ridge[u], vectors, i, w, direction, product)
-            curve = np.float32(0)
-            for d in range(dim):
-                curve += direction[d] * product[d]
-            step = square / curve
-            before, square = square, np.float32(0)
+            step = square / _dot(direction, product)
             for d in range(dim):
                 x[d] += step * direction[d]
                 residual[d] -= step * product[d]
-                square += residual[d] * residual[d]
+            before, square = square, _dot(residual, residual)
             turn = square / before
             for d in range(dim):
                 direction[d] = residual[d] + turn * direction[d]

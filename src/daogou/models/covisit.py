@@ -85,12 +85,10 @@ class CoVisit(ItemItem):
         pairs.eliminate_zeros()
         self._statistics = {"pairs": pairs, "events": events_I}
         c, n_I = self.config, events_I / UNITS
-        rate_II = sp.csr_array(pairs) / UNITS
-        both = sp.csr_array(rate_II + rate_II.T * c.backward)
-        both.setdiag(0.0)
-        by_source = sp.diags_array(1.0 / np.maximum(n_I + c.shrinkage, 1e-9))
-        by_target = sp.diags_array(np.where(n_I > 0, n_I, 1.0) ** -c.popularity)
-        self.weights_FI = _best(sp.csr_matrix(by_source @ both @ by_target), c.neighbours)
+        rates = sp.csr_matrix(pairs + pairs.T.multiply(c.backward))
+        by_source, by_target = 1.0 / (UNITS * (n_I + c.shrinkage)), np.where(n_I > 0, n_I, 1.0) ** -c.popularity
+        rates.data *= np.repeat(by_source, np.diff(rates.indptr)) * by_target[rates.indices]
+        self.weights_FI = _best(rates, c.neighbours)
 
     def _inputs(self, history: Histories) -> Inputs:
         newest = newest_of_item(history, self.n_items)
@@ -100,12 +98,30 @@ class CoVisit(ItemItem):
 
 def _best(rates: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The k largest entries of each row, equal ones by code; float32, without zeros."""
+    rates.sort_indices()
+    rates.data = rates.data.astype(np.float32)
     rates.eliminate_zeros()
-    row = np.repeat(np.arange(rates.shape[0]), np.diff(rates.indptr))
-    order = np.lexsort((rates.indices, -rates.data, row))
-    rank = np.arange(len(order)) - rates.indptr[row]
-    kept = np.sort(order[rank < k])
-    return sp.csr_matrix((rates.data[kept].astype(np.float32), (row[kept], rates.indices[kept])), shape=rates.shape)
+    kept = _kept(rates.indptr, rates.data, k)
+    start = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[rates.indptr]
+    return sp.csr_matrix((rates.data[kept], rates.indices[kept], start), shape=rates.shape)
+
+
+@numba.njit(cache=True)
+def _kept(start: Any, value: Any, k: int) -> NDArray[np.bool_]:  # pragma: no cover (compiled)
+    """[N] whether a value is among the k largest of its row."""
+    kept = np.ones(len(value), np.bool_)
+    for r in range(len(start) - 1):
+        row = value[start[r] : start[r + 1]]
+        if len(row) <= k:
+            continue
+        floor = np.sort(row)[len(row) - k]
+        free = k - (row > floor).sum()
+        for n in range(len(row)):
+            if row[n] < floor or (row[n] == floor and free == 0):
+                kept[start[r] + n] = False
+            elif row[n] == floor:
+                free -= 1
+    return kept
 
 
 @numba.njit(cache=True)
