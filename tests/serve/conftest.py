@@ -1,10 +1,11 @@
 """A small shop, trained, and ways to ask it: in process, or over loopback."""
 
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from daogou.train import release as releases
 
 N_ITEMS, N_USERS = 40, 30
 HOUR_US = 3_600_000_000
+SERVING = Serving(max_body_bytes=200_000)
 
 
 def fill(store: Store) -> None:
@@ -57,20 +59,28 @@ def train(project: Project, store: Store, l2: float = 10.0) -> str:
     return manifest.id
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A filled project, not yet trained."""
-    project = Project(directory=tmp_path, serving=Serving(max_body_bytes=200_000))
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filled and trained project, copied for each test that changes something."""
+    project = Project(directory=tmp_path_factory.mktemp("template"))
     with Store.open(project.store_url) as store:
         fill(store)
-    return project
+        train(project, store)
+    return project.directory
 
 
 @pytest.fixture
-def trained(project: Project) -> Project:
-    with Store.open(project.store_url) as store:
-        train(project, store)
-    return project
+def trained(template: Path, tmp_path: Path) -> Project:
+    """A project of its own, filled and trained."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return Project(directory=tmp_path, serving=SERVING)
+
+
+@pytest.fixture
+def project(trained: Project) -> Project:
+    """A project of its own, filled and not yet trained."""
+    shutil.rmtree(trained.releases)
+    return trained
 
 
 @pytest.fixture
@@ -82,6 +92,27 @@ def app(trained: Project) -> Litestar:
 def client(app: Litestar) -> Iterator[TestClient[Litestar]]:
     with TestClient(app) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def reading(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient[Litestar]]:
+    """A client for tests that change nothing: one for a file."""
+    directory = tmp_path_factory.mktemp("reading")
+    shutil.copytree(template, directory, dirs_exist_ok=True)
+    with TestClient(create_app(Project(directory=directory, serving=SERVING), open_access=True)) as client:
+        yield client
+
+
+@pytest.fixture
+def retrain() -> Callable[[Project, Store, float], str]:
+    """Trains and publishes once more, with another penalty."""
+    return train
+
+
+@pytest.fixture
+def loopback() -> Callable[[Litestar], AbstractContextManager[int]]:
+    """Puts an app behind a real server; the port."""
+    return on_loopback
 
 
 @contextmanager

@@ -44,12 +44,12 @@ def test_a_deleted_item_is_gone_from_every_answer(client: Client) -> None:
         ([], "body"),
     ],
 )
-def test_a_wrong_item_names_its_field(client: Client, body: Any, field: str) -> None:
-    for method in (client.put, client.patch):
+def test_a_wrong_item_names_its_field(reading: Client, body: Any, field: str) -> None:
+    for method in (reading.put, reading.patch):
         response = method("/v1/items/i1", json=body)
         assert response.status_code == 400, response.text
         assert response.json()["extra"][0]["field"] == field
-    assert client.get("/v1/items/i1").json()["title"] == "Thing 1"
+    assert reading.get("/v1/items/i1").json()["title"] == "Thing 1"
 
 
 def test_ids_of_any_script_pass_through_the_path(client: Client) -> None:

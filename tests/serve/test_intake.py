@@ -64,24 +64,24 @@ def test_a_wrong_row_does_not_sink_the_others(client: Client, app: Litestar) -> 
     assert {event.item_id for event in stored(app, "new")} == {"i1", "i2"}
 
 
-def test_deep_nesting_is_refused(client: Client) -> None:
-    answer = client.post("/v1/events", content=json.dumps(EVENT)[:-1].encode() + b', "context": {"a": ' + b"[" * 50_000)
+def test_deep_nesting_is_refused(reading: Client) -> None:
+    answer = reading.post("/v1/events", content=json.dumps(EVENT)[:-1].encode() + b', "context": {"a": ' + b"[" * 50_000)
     assert (answer.status_code, answer.json()["extra"][0]["found"]) == (400, "nested too deeply")
 
 
 @pytest.mark.parametrize("body", [EVENT | {"user_id": 5}, {"user_id": "u"}, [], [EVENT | {"event": ""}], [1, 2], "text", EVENT | {"value": "much"}])
-def test_nothing_usable_is_a_400(client: Client, app: Litestar, body: Any) -> None:
-    before = app.state.store.counts().events
-    answer = client.post("/v1/events", json=body)
+def test_nothing_usable_is_a_400(reading: Client, body: Any) -> None:
+    before = reading.app.state.store.counts().events
+    answer = reading.post("/v1/events", json=body)
     assert answer.status_code == 400
     assert answer.json()["extra"][0]["found"]
-    assert app.state.store.counts().events == before
+    assert reading.app.state.store.counts().events == before
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**30), 10**18 + 1])
-def test_numbers_beyond_the_store_are_refused(client: Client, value: int) -> None:
-    assert client.post("/v1/events", content=json.dumps(EVENT | {"time": value})).status_code == 400
-    assert client.post("/v1/events", content=json.dumps(EVENT | {"position": value})).status_code == 400
+def test_numbers_beyond_the_store_are_refused(reading: Client, value: int) -> None:
+    assert reading.post("/v1/events", content=json.dumps(EVENT | {"time": value})).status_code == 400
+    assert reading.post("/v1/events", content=json.dumps(EVENT | {"position": value})).status_code == 400
 
 
 def test_context_is_kept_as_it_came(client: Client, app: Litestar) -> None:
@@ -121,8 +121,8 @@ def test_import_of_users(client: Client) -> None:
 
 @pytest.mark.parametrize("table", ["events", "items", "users"])
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"[]", b"[1, 2]", b"not json\nnor this", b"[" + b'{"a": 1},' * 10])
-def test_an_import_of_nothing_usable_is_a_400(client: Client, table: str, body: bytes) -> None:
-    answer = client.post(f"/v1/{table}:import", content=body)
+def test_an_import_of_nothing_usable_is_a_400(reading: Client, table: str, body: bytes) -> None:
+    answer = reading.post(f"/v1/{table}:import", content=body)
     assert answer.status_code == 400, answer.text
     assert answer.json()["extra"]
 

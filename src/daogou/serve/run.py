@@ -67,6 +67,13 @@ def is_loopback(host: str) -> bool:
         return name == "localhost"
 
 
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
 class LoopbackOnly:
     """For open access: refuses what a web page elsewhere could send through the visitor's browser (a rebound name, a form of another origin)."""
 
@@ -77,7 +84,7 @@ class LoopbackOnly:
         headers = dict(scope.get("headers", []))
         host, origin = headers.get(b"host", b"localhost").decode("latin-1"), headers.get(b"origin", b"").decode("latin-1")
         # An origin of `null` (a sandboxed frame, a local file) names no host and is refused with the others.
-        own = is_loopback(urlsplit("//" + host).hostname or "") and (not origin or is_loopback(urlsplit(origin).hostname or ""))
+        own = is_loopback(_name("//" + host)) and (not origin or is_loopback(_name(origin)))
         if own or scope["type"] not in (ScopeType.HTTP, ScopeType.WEBSOCKET):
             await self._app(scope, receive, send)
         else:
