@@ -9,9 +9,9 @@ Both doors, structs from the API and frames from files, make the same digest of 
 
 import math
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
-from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from daogou.contract import EVENTS
 from daogou.data.rows import Ack, Event
 from daogou.errors import DataError, UsageError
+from daogou.store.driver import cursor
 from daogou.store.numbers import Numbers
 from daogou.store.schema import event_names, insert, items, users
 from daogou.store.schema import events as table
@@ -41,9 +42,7 @@ class Intake:
         self.users = Numbers(users.c.user_no, users.c.user_id)
         self.items = Numbers(items.c.item_no, items.c.item_id)
         self.names = Numbers(event_names.c.kind_no, event_names.c.name)
-        statement = insert(dialect.name, table).on_conflict_do_nothing().compile(dialect=dialect, column_keys=list(WRITTEN))
-        assert tuple(statement.positiontup) == WRITTEN  # rows are plain tuples in this order
-        self._insert = str(statement)
+        self._dialect = dialect
 
     def forget(self) -> None:
         """After a rollback."""
@@ -61,19 +60,65 @@ class Intake:
         """Inserts rows of a frame that went through `normalised`."""
         # By shopper and time, ties in the order of the file: neighbours on disk are then written together (a third of the time).
         part = part.with_columns(_key_text().cast(pl.Binary)).sort("user_id", "time", maintain_order=True)
-        numbered = []
-        for column, numbers in (("user_id", self.users), ("item_id", self.items), ("event", self.names)):
-            known = numbers.of(conn, part[column].unique(maintain_order=True).to_list())
-            numbered.append([known[name] for name in part[column].to_list()])
-        columns = [_python(part[column]) for column in ("time", "value", "session_id", "request_id", "position", "context", "event_id")]
-        keys = [blake2b(text, digest_size=16).digest() for text in part["event_key"].to_list()]
-        return self._put(conn, list(zip(*numbered, *columns, keys, strict=False)))
+        columns: dict[str, Any] = {}
+        for number, name, numbers in (("user_no", "user_id", self.users), ("item_no", "item_id", self.items), ("kind_no", "event", self.names)):
+            names = part[name].unique(maintain_order=True)
+            known = numbers.of(conn, names.to_list())
+            columns[number] = part[name].replace_strict(names, [known[name] for name in names], return_dtype=pl.Int64).to_list()
+        # sqlite3 takes as long for a null, or for bytes that are no bytearray, as for several numbers: hence no empty columns, and bytearray.
+        columns |= {name: part[name].to_list() for name in WRITTEN if name in part.columns and part[name].null_count() < len(part)}
+        columns["event_key"] = [bytearray(blake2b(text, digest_size=16).digest()) for text in columns["event_key"]]
+        written = tuple(name for name in WRITTEN if name in columns)
+        return self._put(conn, list(zip(*(columns[name] for name in written), strict=True)), written)
 
-    def _put(self, conn: sa.Connection, rows: list[tuple[Any, ...]]) -> Ack:
+    def _put(self, conn: sa.Connection, rows: list[tuple[Any, ...]], columns: tuple[str, ...] = WRITTEN) -> Ack:
+        """Rows hold `columns`, which are in the order of `WRITTEN`."""
         if not rows:
             return Ack()
-        accepted = conn.exec_driver_sql(self._insert, rows).rowcount
+        accepted = conn.exec_driver_sql(_insertion(self._dialect, columns), rows).rowcount
         return Ack(accepted=accepted, duplicates=len(rows) - accepted)
+
+
+@lru_cache(maxsize=64)
+def _insertion(dialect: sa.Dialect, columns: tuple[str, ...]) -> str:
+    """SQL that inserts plain tuples; a conflict with either unique index is a duplicate."""
+    statement = insert(dialect.name, table).on_conflict_do_nothing().compile(dialect=dialect, column_keys=list(columns))
+    assert tuple(statement.positiontup) == columns
+    return str(statement)
+
+
+# ---- reading
+_e = table.c
+_OF_USER = (
+    sa.select(items.c.item_id, event_names.c.name, _e.time, _e.value, _e.session_id, _e.request_id, _e.position, _e.context, _e.event_id)
+    .join(items, items.c.item_no == _e.item_no)
+    .join(event_names, event_names.c.kind_no == _e.kind_no)
+    .where(_e.user_no == sa.select(users.c.user_no).where(users.c.user_id == sa.bindparam("user_id", type_=sa.Text)).scalar_subquery())
+    .order_by(_e.time.desc(), _e.event_no.desc())
+)
+_NEWEST_OF_USER = _OF_USER.limit(sa.bindparam("newest", type_=sa.Integer))
+
+
+def read_events(conn: sa.Connection, user_id: str, newest: int | None = None) -> list[Event]:
+    """A user's events, or the newest of them, oldest first."""
+    rows = cursor(conn, _OF_USER, user_id=user_id) if newest is None else cursor(conn, _NEWEST_OF_USER, user_id=user_id, newest=newest)
+    found = [
+        Event(
+            user_id=user_id,
+            item_id=item,
+            event=name,
+            time=time,
+            value=value,
+            session_id=session,
+            request_id=request,
+            position=position,
+            context=None if context is None else msgspec.json.decode(context),
+            event_id=event_id,
+        )
+        for item, name, time, value, session, request, position, context, event_id in rows
+    ]
+    found.reverse()
+    return found
 
 
 # ---- structs
@@ -185,19 +230,14 @@ def _check(frame: pl.DataFrame) -> None:
         "position is negative": pl.col("position") < 0,
     }
     counts = frame.select(**{what: rule.sum() for what, rule in wrong.items()}).row(0, named=True)
-    for what, count in counts.items():
-        if count:
-            row = frame.select(wrong[what].fill_null(False).arg_max()).item()
+    for what, rule in wrong.items():
+        if count := counts[what]:
+            row = frame.select(rule.fill_null(False).arg_max()).item()
             raise DataError(f"{what} in {count} of {frame.height} rows, first in row {row}", fix="leave such rows out (an import puts them into quarantine)")
 
 
 def _key_text() -> pl.Expr:
-    bits = pl.col("value").reinterpret(dtype=pl.Int64)
-    parts = ["item_id", "event", bits.cast(pl.String), "session_id", "request_id", pl.col("position").cast(pl.String), "context"]
-    content = pl.concat_str([(pl.col(part) if isinstance(part, str) else part).fill_null("") for part in parts], separator="\0")
+    numbers = {"value": pl.col("value").reinterpret(dtype=pl.Int64), "position": pl.col("position")}
+    parts = ("item_id", "event", "value", "session_id", "request_id", "position", "context")
+    content = pl.concat_str([numbers.get(part, pl.col(part)).cast(pl.String).fill_null("") for part in parts], separator="\0")
     return pl.when(pl.col("event_id").is_null()).then(content).otherwise(pl.lit("\0") + pl.col("event_id")).alias("event_key")
-
-
-def _python(column: pl.Series) -> list[Any] | Iterator[None]:
-    """Values for sqlite3; a column without any costs nothing."""
-    return repeat(None) if column.null_count() == len(column) else column.to_list()

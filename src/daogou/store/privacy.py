@@ -12,14 +12,13 @@ import time
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
 
 from daogou.errors import StoreBusy
 from daogou.store.records import FACTS
-from daogou.store.schema import event_names, events, items, users
+from daogou.store.schema import events, items, users
 from daogou.store.writer import Writer
 
 DISTINCT_BYTES = 8  # an id at least this long is looked for by itself; a shorter one ("7") only as the key it would be
@@ -37,20 +36,6 @@ class Receipt(Struct, frozen=True):
     elsewhere: int
     "How often the id's letters still occur in rows about others (an item of that name, someone else's context)."
     seconds: float
-
-
-def event_rows(conn: sa.Connection, user_id: str, limit: int | None = None) -> list[dict[str, Any]]:
-    """Columns of contract.EVENTS of one user's newest events, oldest first."""
-    e = events.c
-    query = (
-        sa.select(items.c.item_id, event_names.c.name.label("event"), e.time, e.value, e.session_id, e.request_id, e.position, e.context, e.event_id)
-        .join(items, items.c.item_no == e.item_no)
-        .join(event_names, event_names.c.kind_no == e.kind_no)
-        .where(e.user_no == sa.select(users.c.user_no).where(users.c.user_id == user_id).scalar_subquery())
-        .order_by(e.time.desc(), e.event_no.desc())
-    )
-    rows = conn.execute(query if limit is None else query.limit(limit)).mappings().all()
-    return [{"user_id": user_id, **row} for row in reversed(rows)]
 
 
 def delete_rows(conn: sa.Connection, user_id: str, item_ids: Sequence[str]) -> tuple[int | None, dict[str, int]]:

@@ -17,6 +17,7 @@ from daogou.contract import Mask
 from daogou.data.dataset import Dataset, Events
 from daogou.data.vocab import Vocabulary
 from daogou.scenario import Attributes
+from daogou.store.driver import cursor
 from daogou.store.records import attribute_columns, item_frame
 from daogou.store.schema import event_names, items, users
 from daogou.store.schema import events as table
@@ -67,20 +68,13 @@ def _rows(conn: sa.Connection, until: int | None, only_user: str | None) -> NDAr
         query = query.where(c.time < until)
     if only_user is not None:
         query = query.where(c.user_no.in_(sa.select(users.c.user_no).where(users.c.user_id == only_user)))
-    compiled = query.compile(dialect=conn.dialect)
-    parameters = tuple(compiled.params[name] for name in compiled.positiontup or ())
-    cursor: Any = conn.connection.cursor()  # the driver's own cursor: SQLAlchemy's rows cost three times as much
-    try:
-        cursor.execute(str(compiled), parameters)
-        return np.fromiter(_numbered_sessions(cursor), ROW)
-    finally:
-        cursor.close()
+    return np.fromiter(_numbered_sessions(cursor(conn, query)), ROW)
 
 
-def _numbered_sessions(cursor: Any) -> Iterator[tuple[int, int, int, int, float, int]]:
+def _numbered_sessions(rows: Any) -> Iterator[tuple[int, int, int, int, float, int]]:
     numbers: dict[str | None, int] = {None: -1}
     number, nan = numbers.setdefault, math.nan
-    for user, item, kind, time, value, session in cursor:
+    for user, item, kind, time, value, session in rows:
         yield user, item, kind, time, nan if value is None else value, number(session, len(numbers) - 1)
 
 

@@ -157,7 +157,7 @@ class Store:
     def history(self, user_id: str, limit: int) -> list[Event]:
         """The newest `limit` events of a user, oldest first; empty for someone unknown."""
         with self._reader.connect() as conn:
-            return [Event(**row) for row in privacy.event_rows(conn, user_id, limit)]
+            return intake.read_events(conn, user_id, limit)
 
     # ---- items
     def put_items(self, batch: Iterable[Item]) -> None:
@@ -302,7 +302,7 @@ class Store:
         """All rows about a person as plain data: ``{"user": {…} | None, "events": [{…}, …]}``, times in µs UTC."""
         with self._reader.connect() as conn:
             user = records.read_user(conn, user_id)
-            return {"user": None if user is None else msgspec.to_builtins(user), "events": privacy.event_rows(conn, user_id)}
+            return {"user": msgspec.to_builtins(user), "events": msgspec.to_builtins(intake.read_events(conn, user_id))}
 
     def erase_user(self, user_id: str, *, items: Sequence[str] = ()) -> privacy.Receipt:
         """Deletes every row about a person, empties the log, and reads the files to see that nothing is left. May be repeated.
