@@ -29,6 +29,7 @@ from daogou.errors import ReleaseError, TrainingError
 State = dict[str, "NDArray[Any] | sp.csr_matrix"]
 
 EXPLAINED_EVENTS = 20  # a left-out explanation scores the query once for each of the newest events: bounded
+ROUNDING = 1e-6  # a relative change of the score below this is float32 noise, not a cause
 DENSE_SHARE = 0.01  # above this share of non-zeros a dense product is faster than a sparse one
 
 
@@ -114,7 +115,9 @@ class Base(ABC):
         for name, array in self._state().items():
             values = array.data if sp.issparse(array) else array
             if np.issubdtype(values.dtype, np.floating) and np.isnan(values).any():
-                raise TrainingError(f"{type(self).__name__}: {name} holds NaN after training", fix="check values and hyperparameters (learning rate, penalties)")
+                raise TrainingError(
+                    f"{type(self).__name__}: {name} holds NaN after training", fix="check values and hyperparameters (learning rate, penalties)"
+                )
         return self
 
     def recommend(self, queries: Queries, k: int, allowed: Mask | None = None) -> TopK:
@@ -140,7 +143,8 @@ class Base(ABC):
         history = queries.history
         if item < 0 or item >= self.n_items:
             return []
-        items = np.unique(history.item[-EXPLAINED_EVENTS:])
+        known = history.item[(history.item >= 0) & (history.item < self.n_items)]
+        items = np.unique(known[-EXPLAINED_EVENTS:])
         if not len(items):
             return []
         rows = [history.keep(history.item != left) for left in items]
@@ -150,7 +154,8 @@ class Base(ABC):
         )
         many = queries[np.zeros(len(items), np.int64)]
         many = Queries(history=joined, user_B=many.user_B, now_B=many.now_B, context=many.context, attributes=many.attributes)
-        change = self._score(queries)[0, item] - self._score(many)[:, item]
+        score, others = (np.where(np.isfinite(s), s, 0.0) for s in (self._score(queries)[0, item], self._score(many)[:, item]))
+        change = np.where(np.isclose(score, others, rtol=ROUNDING, atol=0.0), 0.0, score - others)
         return _strongest([Reason(int(i), float(c), "left-out") for i, c in zip(items, change, strict=True)])
 
     def save(self, directory: Path) -> None:
@@ -290,7 +295,7 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
     flat: dict[str, NDArray[Any]] = {}
     for name, array in sorted(state.items()):
         if sp.issparse(array):
-            csr = sp.csr_matrix(array)
+            csr: Any = array.tocsr()
             csr.sum_duplicates()
             flat |= {f"{name}.data": csr.data, f"{name}.indices": csr.indices, f"{name}.indptr": csr.indptr, f"{name}.shape": np.array(csr.shape, np.int64)}
         else:

@@ -10,7 +10,6 @@ from daogou.evaluate import evaluate, paired
 from daogou.models.repurchase import PRIOR, Repurchase
 from daogou.testing.toy import DAY_US
 
-
 GAPS = {"milk": 14, "soap": 28, "oil": 42}
 
 

@@ -40,8 +40,8 @@ class CoVisit(ItemItem):
 
         C_ji = Σ over pairs (j, then i) of w_i · d^(−decay)      R_ji = (C_ji + backward · C_ij) / ((n_j + shrinkage) · n_i^popularity)
 
-    d is the distance in moments (events of one time are 1 apart), n the weight of an item's events. Co-visitation in the form used by the
-    leading entries of RecSys and OTTO challenges; division by popularity after Deshpande & Karypis 2004 (conditional probability). R_jj = 0: an item does not vote for itself.
+    d is the distance in moments (events of one time are 1 apart), n the weight of an item's events. Co-visitation as in the leading entries of
+    the OTTO challenge; division by popularity after Deshpande & Karypis 2004 (conditional probability). R_jj = 0: an item does not vote for itself.
 
     Memory: 8·`neighbours`·I bytes; the statistics 12 bytes for each pair of items that occurs. Additive: exact. Explanation: exact.
     """
