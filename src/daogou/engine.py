@@ -88,6 +88,7 @@ class Engine:
         self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
         self._models: Mapping[str, Recommender] = release.models if release else {}
         self._blends = {place.name: self._blend(place) for place in scenario.placements}
+        self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
         self._lexical: Lexical | None = None
         self._lock = threading.Lock()
@@ -225,7 +226,7 @@ class Engine:
     def _ranked(self, place: Placement, questions: Queries) -> Ranked:
         """The blend of every retriever that answers; `first` takes the best one that does."""
         blend = self._blends[place.name]
-        out = Ranked(np.zeros((len(questions), 0), np.float32), [], [name for name in place.retrieve if self.release and name in self.release.damaged])
+        out = Ranked(np.zeros((len(questions), 0), np.float32), [], list(self._missing[place.name]))
         for name in blend.models:
             try:
                 part = blend.part(name, questions)
@@ -285,29 +286,37 @@ class Engine:
         """Adds to `listed` what is missing: from the other models in the scenario's order, then the newest. Whether a model failed."""
         failed = False
         left_I = allowed_I.copy()
-        left_I[[c.code for c in listed]] = False
         asked = self._blends[place.name].models if place.rank != "first" else {}
-        for name in [*place.retrieve, *self.scenario.models]:
-            model = self._models.get(name)
-            if len(listed) >= k or model is None or name in asked:
+        for name in [*place.retrieve, *self.scenario.models, NEWEST]:
+            if len(listed) >= k or name in asked or (name != NEWEST and name not in self._models):
+                failed |= len(listed) < k and self.release is not None and name in self.release.damaged
                 continue
+            left_I[[one.code for one in listed]] = False
             try:
-                found = self._evident(model, questions, left_I, k - len(listed))
+                found = self.catalogue.newest(left_I, CANDIDATES).tolist() if name == NEWEST else self._evident(self._models[name], questions, left_I)
             except Exception as e:
                 self._failed(name, e)
                 failed = True
                 continue
-            listed += [Listed(code, 0.0, name) for code in found]
-            left_I[found] = False
-        listed += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(left_I, k - len(listed))] if len(listed) < k else []
+            self._append(place, listed, [Listed(code, 0.0, name) for code in found], k)
         return failed
 
+    def _append(self, place: Placement, listed: list[Listed], found: Sequence[Listed], k: int) -> None:
+        """Adds items up to a list of k, as many of each label as the placement's cap leaves room for."""
+        column = self.catalogue.column(place.diversity_by) if place.cap else None
+        used = Counter(self._labels(column, [one.code for one in listed])) if column else Counter()
+        for one in found:
+            label = self._labels(column, [one.code])[0] if column else None
+            if len(listed) < k and (label is None or used[label] < place.cap):
+                listed.append(one)
+                used[label] += 1
+
     @staticmethod
-    def _evident(model: Recommender, questions: Queries, left_I: Mask, k: int) -> list[int]:
+    def _evident(model: Recommender, questions: Queries, left_I: Mask) -> list[int]:
         """What one model recommends, without the arbitrary order of a row in which it says nothing."""
         part = Blend({"": model}, {"": 1.0}, repeats=True).part("", questions)
         said_I = evidence(model, part)[0]
-        best = top_k(part.scores_BI, k, said_I & left_I[: len(said_I)])
+        best = top_k(part.scores_BI, CANDIDATES, said_I & left_I[: len(said_I)])
         return [int(code) for code in best.codes_BK[0] if code >= 0]
 
     # ---- words and evidence
@@ -316,7 +325,8 @@ class Engine:
     ) -> Answer:
         causes = [self._causes(one, ranked, b, questions, request) for one in listed]
         ids = [self.catalogue.items.id(one.code) for one in listed]
-        named = {cause.item_id for why in causes for cause in why[:1]}
+        because = [_cause_to_name(why, item_id) for why, item_id in zip(causes, ids, strict=True)]
+        named = {cause for cause in because if cause is not None}
         try:
             rows = {item.item_id: item for item in self._store.items(list({*ids, *named} if request.details else named))} if request.details or named else {}
         except Exception as e:
@@ -327,11 +337,11 @@ class Engine:
                 item_id=item_id,
                 score=round(one.score, 6),
                 propensity=one.propensity,
-                reason=self._reason(one.source, why, rows, request),
+                reason=self._reason(one.source, cause, rows, request),
                 explanation=why if request.explain else None,
                 item=rows.get(item_id) if request.details else None,
             )
-            for item_id, one, why in zip(ids, listed, causes, strict=True)
+            for item_id, one, why, cause in zip(ids, listed, causes, because, strict=True)
         ]
         return Answer(request_id=name or self._request_id(), release=self.release.id if self.release else None, degraded=degraded, items=items)
 
@@ -366,16 +376,15 @@ class Engine:
         about_items = request.placement != SEARCH and self.scenario.placement(request.placement).about == "items"
         return (self.scenario.word(f"because.{source}.items", request.locale, plain) if about_items else plain).strip()
 
-    def _reason(self, source: str, causes: Sequence[Cause], rows: Mapping[str, Item], request: Request) -> str:
-        """The words for this source; without a cause to name, those of the newest or nothing."""
+    def _reason(self, source: str, cause: str | None, rows: Mapping[str, Item], request: Request) -> str:
+        """The words for this source; nothing where they would name an item and there is none to name."""
         words = self._because(source, request)
         if "{item}" not in words:
             return words
-        if not causes:
+        if cause is None:
             return ""
-        row = rows.get(causes[0].item_id)
-        title = row.title if row is not None and isinstance(row.title, str) else causes[0].item_id
-        return words.replace("{item}", title)
+        title = rows[cause].title if cause in rows else None
+        return words.replace("{item}", title if isinstance(title, str) else cause)
 
     # ---- small parts
     def _blend(self, place: Placement) -> Blend:
@@ -386,6 +395,14 @@ class Engine:
         if not any(weights.values()):
             weights = dict.fromkeys(there, 1.0)
         return Blend(there, weights, repeats=repeats_at(place, self.scenario.evaluation))
+
+    def _damaged(self, place: Placement) -> list[str]:
+        """Models that should speak at this placement and could not be loaded."""
+        if self.release is None:
+            return []
+        learned = self.release.blends.get(place.name, {})
+        speaking = place.retrieve[:1] if place.rank == "first" else [name for name in place.retrieve if learned.get(name, 1.0) > 0]
+        return [name for name in speaking if name in self.release.damaged]
 
     def _filter(self, text: str) -> Filter:
         found = self._filters.get(text)
@@ -419,6 +436,12 @@ def _z(part: Part, b: int, codes: Codes) -> NDArray[np.float32]:
     """[N] z-scores of some items in one row."""
     row = type(part.moments)(*(values[b : b + 1] for values in part.moments))
     return np.asarray(z_scores(taken(part.scores_BI[b : b + 1], codes[None]), row)[0])
+
+
+def _cause_to_name(causes: Sequence[Cause], item_id: str) -> str | None:
+    """The strongest cause, but rather another item than the recommended one itself (which people may take again)."""
+    others = [cause.item_id for cause in causes if cause.item_id != item_id]
+    return others[0] if others else item_id if causes else None
 
 
 def _check_k(k: int | None) -> None:

@@ -99,6 +99,8 @@ class Blend:
 def taken(scores_BI: Scores, candidates_BC: Codes) -> Scores:
     """[B, C] the scores of candidates, −inf for codes outside."""
     known = (candidates_BC >= 0) & (candidates_BC < scores_BI.shape[1])
+    if not known.any():
+        return np.full(candidates_BC.shape, -np.inf, np.float32)
     values = np.take_along_axis(scores_BI, np.where(known, candidates_BC, 0).astype(np.int64), 1)
     return np.asarray(np.where(known, values, -np.inf), np.float32)
 
