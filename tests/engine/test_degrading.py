@@ -45,7 +45,7 @@ def broken(release: Release, names: tuple[str, ...]) -> Release:
 
 
 @pytest.mark.promise("A1")
-@pytest.mark.parametrize("names", [c for n in range(1, 5) for c in itertools.combinations(MODELS, n)], ids=lambda names: "+".join(names))
+@pytest.mark.parametrize("names", [c for n in range(1, 5) for c in itertools.combinations(MODELS, n)], ids="+".join)
 def test_an_answer_whatever_models_fail(release: Release, scenario: Scenario, store: Store, names: tuple[str, ...]) -> None:
     engine = Engine(broken(release, names), scenario, store)
     for place in PLACES:
