@@ -64,7 +64,7 @@ class Split:
     about: dict[str, Any]
     "Protocol, windows and counts, ready for JSON."
     apart: Mapping[str, Targets] = field(default_factory=dict)
-    "Test targets reported in rows of their own: `no-history` (users first seen after the cut) and `new-items` (items first seen after it)."
+    "Test targets reported in rows of their own: `no-history` (users first seen after the cut: guests) and `new-items` (items first seen after it)."
 
     @property
     def known_I(self) -> Mask | None:
@@ -235,8 +235,8 @@ def _window(view: _View, start: int, end: int, which: Which) -> tuple[Targets, d
     """Targets in [start, end), those reported apart, and the dataset before it."""
     data, e = view.data, view.data.events
     before = e.time < start
-    history = _part(data, before, _known(data, before, start))
-    assert history.known_I is not None
+    known_I = _known(data, before, start)
+    history = _part(data, before, known_I)
     cut_U = np.searchsorted(e.user, np.arange(data.n_users)) + np.bincount(e.user[before], minlength=data.n_users)
     met_U = history.histories.lengths > 0
     window = ~before & (e.time < end)
@@ -247,10 +247,10 @@ def _window(view: _View, start: int, end: int, which: Which) -> tuple[Targets, d
         index = view.last(window)
         cut_U[e.user[index]], now_U[e.user[index]] = index, e.time[index]
         asked = data.where(view.before(cut_U))
-    known, met = history.known_I[e.item[index]], met_U[e.user[index]]
-    test = view.ask(asked, index[known & met], now_U, history.known_I)
+    known, met = known_I[e.item[index]], met_U[e.user[index]]
+    test = view.ask(asked, index[known & met], now_U, known_I)
     apart = {
-        "no-history": view.ask(history, index[known & ~met], now_U, history.known_I, guests=True),
+        "no-history": view.ask(asked, index[known & ~met], now_U, known_I, guests=True),
         "new-items": view.ask(asked, index[~known], now_U, None),
     }
     return test, {name: part for name, part in apart.items() if len(part)}, history
