@@ -68,7 +68,9 @@ class _JaxStep:
         self._step = jax.jit(step, donate_argnums=0)
 
     def _read(self) -> Any:
-        return tuple([v.value for v in group] for group in (self._objective.trainable_variables, self._objective.non_trainable_variables, self._optimizer.variables))
+        return tuple(
+            [v.value for v in group] for group in (self._objective.trainable_variables, self._objective.non_trainable_variables, self._optimizer.variables)
+        )
 
     def __call__(self, batch: Sequence[Any]) -> float:
         self._state, value = self._step(self._state, tuple(batch))

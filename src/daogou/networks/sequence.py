@@ -62,7 +62,9 @@ class Sequence(Base):
 
     def _build(self, k: Any) -> None:
         c = self.config
-        self._table = k.layers.Embedding(self.n_items + 1, c.dimensions, embeddings_initializer=k.initializers.RandomNormal(stddev=c.dimensions**-0.5), name="items")
+        self._table = k.layers.Embedding(
+            self.n_items + 1, c.dimensions, embeddings_initializer=k.initializers.RandomNormal(stddev=c.dimensions**-0.5), name="items"
+        )
         self._encoder = _encoder(k, self._table, self._states(k), c)
         self._objective = _objective(k, self._encoder, self._table, c.negatives > 0)
         codes = np.ones((1, c.length), np.int32)

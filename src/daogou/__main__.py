@@ -1,0 +1,5 @@
+"""``python -m daogou``."""
+
+from daogou.cli import main
+
+main()

@@ -1,0 +1,278 @@
+"""The command line. Every command takes ``--project DIR`` (default ``.``) and, where it prints a result, ``--json``.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to stdout, errors and progress to stderr. Commands import what they need when they run,
+so that ``daogou --help`` is instant and serving never loads what only training needs.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from daogou import __version__
+from daogou.errors import DaogouError, UsageError
+
+if TYPE_CHECKING:
+    from daogou.contract import Progress
+    from daogou.scenario import Project, Scenario
+    from daogou.store import Store
+
+app = typer.Typer(
+    name="daogou", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An AI shopping guide (导购) that a shop runs itself."
+)
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of the API: create, list, revoke.")
+releases_app = typer.Typer(no_args_is_help=True, help="Trained releases: list, publish, roll back.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(releases_app, name="releases")
+
+err = Console(stderr=True)
+
+ProjectDir = Annotated[Path, typer.Option("--project", help="Project directory.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Models = Annotated[str, typer.Option("--models", help="Comma-separated; empty = the scenario's.")]
+
+
+def main() -> None:
+    """Entry point: turns daogou's errors into messages and exit codes."""
+    try:
+        app(standalone_mode=True)
+    except UsageError as e:
+        err.print(f"[red]error:[/] {e}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except DaogouError as e:
+        err.print(f"[red]error:[/] {e}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _print(result: Any, as_json: bool, text: str = "") -> None:
+    """A result on stdout: JSON for programs, `text` (or readable JSON) for people."""
+    if as_json or not text:
+        encoded = msgspec.json.format(msgspec.json.encode(result, enc_hook=str), indent=2)
+        typer.echo(encoded.decode())
+    else:
+        typer.echo(text)
+
+
+@contextmanager
+def _project(directory: Path, *, read_only: bool = False) -> "Iterator[tuple[Project, Scenario, Store]]":
+    from daogou.scenario import load_project
+    from daogou.store import Store
+
+    project = load_project(directory)
+    scenario = project.load_scenario()
+    with Store.open(project.store_url, read_only=read_only) as store:
+        yield project, scenario, store
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """A progress bar on stderr for every step that reports."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=False) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: str, done: float, total: float | None) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield report
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument()], scenario: Annotated[str, typer.Option(help="shop, content, social, or a TOML file.")] = "shop") -> None:
+    """Makes a project directory."""
+    from daogou.scenario import load_scenario
+    from daogou.store import Store
+
+    target = directory / "daogou.toml"
+    if target.exists():
+        raise UsageError("there is a project already", fix="choose another directory", where=str(target))
+    load_scenario(scenario, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    target.write_text(f'scenario = "{scenario}"\nstore = "sqlite:///store.sqlite3"\n\n[training]\nseed = 0\n\n[serving]\nport = 8642\n', "utf-8")
+    from daogou.scenario import load_project
+
+    with Store.open(load_project(directory).store_url):
+        pass
+    typer.echo(f"{directory}: a project of scenario {scenario!r}. Next: daogou import --project {directory} --events FILE --items FILE")
+
+
+@app.command("import")
+def import_(
+    events: Annotated[list[Path], typer.Option("--events", help="Files of events; repeat the option for several.")] = [],  # noqa: B006 (typer copies it)
+    items: Annotated[list[Path], typer.Option("--items", help="Files of items.")] = [],  # noqa: B006
+    users: Annotated[list[Path], typer.Option("--users", help="Files of users.")] = [],  # noqa: B006
+    format: Annotated[str, typer.Option("--format", help="A reader by name (csv, tsv, jsonl, parquet, movielens, sequences, …); by suffix if left out.")] = "",
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Loads files: CSV, TSV, JSONL, Parquet, each also .gz, and known data sets by name. Bad rows go to quarantine."""
+    from daogou.store.importing import import_files
+
+    with _project(directory) as (project, scenario, store), _progress() as progress:
+        report = import_files(store, scenario, events=events, items=items, users=users, format=format or None, quarantine=project.quarantine, progress=progress)
+    _print(report, as_json, str(report))
+
+
+@app.command()
+def doctor(directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
+    """Says what is in the store, what is wrong with it, and what it is good for."""
+    from daogou.data.doctor import examine
+
+    with _project(directory, read_only=True) as (project, scenario, store):
+        data = store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user)
+        diagnosis = examine(data)
+    _print(diagnosis, as_json, str(diagnosis))
+
+
+@app.command()
+def train(
+    models: Models = "",
+    seed: Annotated[int | None, typer.Option(help="Seed; the project's if left out.")] = None,
+    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Whether the new release goes live (if it is not worse).")] = True,
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Fits the scenario's models, measures them on a time split, learns the blend, writes a release and publishes it."""
+    from daogou.train.fit import train as fit
+
+    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+        trained = fit(project, store, scenario, models=_names(models) or None, seed=seed, publish=publish, progress=progress)
+    _print(trained, as_json, str(trained))
+
+
+@app.command()
+def recommend(
+    user: Annotated[str | None, typer.Option(help="Shopper; a guest if left out.")] = None,
+    items: Annotated[str, typer.Option(help="Comma-separated items on the page.")] = "",
+    placement: Annotated[str, typer.Option(help="Where it will be shown; the scenario's first if left out.")] = "",
+    filter: Annotated[str, typer.Option(help='For example: price <= 5 and brand = "X"')] = "",
+    k: Annotated[int | None, typer.Option("-k", help="How many.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="What in the history caused each.")] = False,
+    locale: Annotated[str, typer.Option(help="en or zh")] = "en",
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Asks one placement, as the API would."""
+    from daogou.engine import Request
+
+    with _engine(directory) as (engine, scenario):
+        request = Request(
+            placement=placement or scenario.placements[0].name, user_id=user, items=list(_names(items)), filter=filter, k=k, explain=explain, locale=locale
+        )
+        answer = engine.recommend(request)
+    _print(answer, as_json, _answer_text(answer))
+
+
+@app.command()
+def similar(
+    item: Annotated[str, typer.Argument()],
+    k: Annotated[int, typer.Option("-k")] = 10,
+    locale: Annotated[str, typer.Option()] = "en",
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """What is like an item."""
+    with _engine(directory) as (engine, _):
+        answer = engine.similar(item, k, locale)
+    _print(answer, as_json, _answer_text(answer))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; the project's if left out.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; the project's if left out; 0 = any free one.")] = None,
+    open_access: Annotated[bool, typer.Option("--open", help="No keys; only on loopback.")] = False,
+    directory: ProjectDir = Path(),
+) -> None:
+    """Serves the API, the storefront and the metrics."""
+    from daogou.scenario import load_project
+    from daogou.serve.run import serve as run
+    from daogou.train.erase import erase as forget
+
+    project = load_project(directory)
+    run(project, host or project.serving.host, project.serving.port if port is None else port, open_access=open_access, erase=forget)
+
+
+@app.command()
+def export(user: Annotated[str, typer.Argument()], to: Annotated[Path, typer.Option("--to", help="File to write.")], directory: ProjectDir = Path()) -> None:
+    """Everything that is stored about one person, as JSON."""
+    with _project(directory, read_only=True) as (_, _, store):
+        to.write_bytes(msgspec.json.format(msgspec.json.encode(store.export_user(user)), indent=1))
+    typer.echo(f"{to}: everything stored about {user!r}")
+
+
+@app.command()
+def erase(user: Annotated[str, typer.Argument()], directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
+    """Removes a person: rows, caches, and what the models learned from them. Prints a receipt."""
+    from daogou.train.erase import erase as forget
+
+    with _project(directory) as (project, _, store):
+        receipt = forget(project, store, user)
+    _print(receipt, as_json)
+
+
+@app.command()
+def backup(to: Annotated[Path, typer.Argument(help="File to write.")], directory: ProjectDir = Path()) -> None:
+    """A copy of the store as of one moment; may run while the server works."""
+    with _project(directory, read_only=True) as (_, _, store):
+        store.backup(to)
+    typer.echo(f"{to}: {to.stat().st_size:,} bytes")
+
+
+@contextmanager
+def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
+    from daogou.engine import Engine
+    from daogou.train.release import open_current
+
+    with _project(directory, read_only=True) as (project, scenario, store):
+        yield Engine(open_current(project.releases), scenario, store), scenario
+
+
+def _answer_text(answer: "Answer") -> str:
+    head = f"release {answer.release}" + (" (degraded)" if answer.degraded else "")
+    lines = [f"{n:>3}. {a.item_id:<12} {(a.item.title if a.item else None) or '':<40.40} {a.score:>8.3f}  {a.reason}" for n, a in enumerate(answer.items, 1)]
+    for a in answer.items:
+        for cause in a.explanation or ():
+            lines.append(f"     {a.item_id} ← {cause.item_id} {cause.weight:+.4f} ({cause.how})")
+    return "\n".join([head, *lines])
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port of the server.")] = 8642,
+    check: Annotated[bool, typer.Option("--check", help="Ask every placement of the running server once, print the answers, and end.")] = False,
+    directory: Annotated[Path, typer.Option("--project", help="Where the sample shop is made.")] = Path("demo-shop"),
+) -> None:
+    """The sample shop (a year of groceries of 2,469 households): import, train, evaluate, serve."""
+    from daogou import demo as sample
+
+    with _progress() as progress:
+        project = sample.prepare(directory, progress, typer.echo)
+    typer.echo(sample.headline(project, project.load_scenario()))
+    if check:
+        sample.check(project, typer.echo)
+        return
+    from daogou.serve.run import serve as run
+    from daogou.train.erase import erase as forget
+
+    typer.echo(f"\nstorefront  http://127.0.0.1:{port}/\nAPI         http://127.0.0.1:{port}/v1\n(open access on loopback; Ctrl-C ends it)")
+    run(project, "127.0.0.1", port, open_access=True, erase=forget, log_level="warning")
