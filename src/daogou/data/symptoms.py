@@ -126,21 +126,22 @@ class Symptoms:
         if not self.view.dated:
             yield from _found("no-dates", np.ones(self.view.n, np.bool_))
             return
-        times = np.sort(self.events.time)
-        yield from _found("future", self.events.time > self.now_us + DAY_US)
-        yield from self._strays(times)
+        future = self.events.time > self.now_us + DAY_US
+        yield from _found("future", future)
+        times = np.sort(self.events.time[~future])
+        yield from self._strays(times, future)
         yield from self._crowds()
         yield from self._gaps(times)
 
-    def _strays(self, times: Times) -> Iterator[Finding]:
-        """A few events far before or after all others."""
+    def _strays(self, times: Times, future: Mask) -> Iterator[Finding]:
+        """A few events far before or after all others, those in the future aside."""
         cut = max(int(STRAY_SHARE * len(times)), 1)
         if len(times) <= 20:
             return
         low, high = int(times[cut]), int(times[-cut - 1])
         far = max(high - low, 30 * DAY_US)
         stray = (self.events.time < low - far) | (self.events.time > high + far)
-        yield from _found("stray", stray, low=moment(low), high=moment(high))
+        yield from _found("stray", stray & ~future, low=moment(low), high=moment(high))
 
     def _crowds(self) -> Iterator[Finding]:
         e = self.events
@@ -159,7 +160,7 @@ class Symptoms:
         gaps = np.diff(inner)
         if len(gaps) < 100:
             return
-        usual = max(float(np.quantile(gaps, 0.999)), 3600 * SECOND_US)
+        usual = max(float(np.quantile(gaps, 0.99)), 3600 * SECOND_US)
         long = gaps > max(GAP_FACTOR * usual, GAP_MIN_US)
         if long.any():
             text, longest = TEXTS["gap"], int(np.argmax(gaps))
