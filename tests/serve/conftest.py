@@ -109,7 +109,7 @@ def retrain() -> Callable[[Project, Store, float], str]:
     return train
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def loopback() -> Callable[[Litestar], AbstractContextManager[int]]:
     """Puts an app behind a real server; the port."""
     return on_loopback
@@ -119,7 +119,7 @@ def loopback() -> Callable[[Litestar], AbstractContextManager[int]]:
 def on_loopback(app: Litestar) -> Iterator[int]:
     """The app behind a real server on a free port of 127.0.0.1."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, loop="asyncio", http="httptools"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, loop="asyncio", http="httptools", timeout_keep_alive=60))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

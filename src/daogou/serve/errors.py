@@ -4,7 +4,7 @@
 |---|---|
 | UsageError, UnknownName, FilterError | 400 (404 where the name stands in the path) |
 | StoreBusy, Overloaded | 503 with Retry-After |
-| StoreError, StoreLocked, ReleaseError | 503 with Retry-After |
+| StoreError, StoreLocked, ReleaseError, a failed read of the database | 503 with Retry-After |
 | DataError | 400 |
 | anything else | 500, the cause in the log and not in the answer |
 """
@@ -17,6 +17,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 from litestar.types import ExceptionHandlersMap
+from sqlalchemy.exc import DBAPIError
 
 from daogou.errors import DaogouError, DataError, ReleaseError, StoreBusy, StoreError, UnknownName, UsageError
 from daogou.serve.wire import Flaw, Problem
@@ -94,11 +95,15 @@ def on_daogou(request: Request[Any, Any, Any], error: DaogouError) -> Response[P
         in_path = isinstance(error, UnknownName) and error.name in request.path_params.values()
         return answer(404 if in_path else 400, error.found, [usage_flaw(error)])
     if isinstance(error, StoreError | ReleaseError):
-        log.error("unavailable", path=request.scope.get("path_template"), error=type(error).__name__, found=error.found, where=error.where)
-        retry_after_s = error.retry_after_s if isinstance(error, StoreBusy) else 1.0
-        # What the store says may name files of this machine: the log has it, the caller does not need it.
-        return answer(503, "the store or the release cannot answer now; nothing was half-written", [], retry_after_s)
+        return on_away(request, error)
     return on_unknown(request, error)
+
+
+def on_away(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The store or the release cannot answer now. What they say may name files and persons: the log has the kind, the caller needs neither."""
+    log.error("unavailable", path=request.scope.get("path_template"), error=type(error).__name__, found=error.found if isinstance(error, DaogouError) else "")
+    retry_after_s = error.retry_after_s if isinstance(error, StoreBusy) else 1.0
+    return answer(503, "the store or the release cannot answer now; nothing was half-written", [], retry_after_s)
 
 
 def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
@@ -144,4 +149,4 @@ def on_unknown(request: Request[Any, Any, Any], error: Exception) -> Response[Pr
     return answer(500, "an internal error; the server's log has its cause under this X-Request-Id")
 
 
-HANDLERS: ExceptionHandlersMap = {DaogouError: on_daogou, HTTPException: on_http, Exception: on_unknown, NotFoundException: on_http}
+HANDLERS: ExceptionHandlersMap = {DaogouError: on_daogou, DBAPIError: on_away, HTTPException: on_http, Exception: on_unknown, NotFoundException: on_http}

@@ -1,6 +1,7 @@
 """For those who run it: health, readiness, metrics, and the documents of the API."""
 
 from litestar import Response, Router, get
+from sqlalchemy.exc import DBAPIError
 
 from daogou.errors import StoreError
 from daogou.serve.openapi import needs
@@ -21,7 +22,7 @@ async def ready(services: Given) -> Response[Health]:
     """200 when the store answers; without a release the newest items are the answer. 503 tells a balancer to ask elsewhere."""
     try:
         counts = await services.desk.run(services.store.counts)
-    except StoreError:
+    except (StoreError, DBAPIError):
         return Response(Health(status="store away"), status_code=503, headers={"Retry-After": "1"})
     return Response(Health(status="ready", release=services.live.release, scenario=services.scenario.name, items=counts.items))
 
