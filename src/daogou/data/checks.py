@@ -186,7 +186,7 @@ class Checks:
         empty = raw.is_null()
         if raw.dtype == pl.String:
             empty = empty | raw.str.contains(NO_VALUE).fill_null(False)
-        return Column(column.values, _first_reason([(empty, "empty")], column.reason), column.expected if kind == "time" else f"a {name}")
+        return Column(column.values, _first_reason([(empty, "empty")], column.reason), f"a {name}: {column.expected}")
 
     def _time(self, name: str, raw: pl.Series) -> Column:
         if name not in self._times:
