@@ -10,7 +10,7 @@ from daogou.models.covisit import HOUR_US, CoVisit
 from daogou.testing.contract import asked
 from daogou.testing.toy import random_dataset
 
-PLAIN = {"backward": 0.0, "popularity": 0.0, "shrinkage": 1.0}
+PLAIN = {"decay": 1.0, "backward": 0.0, "popularity": 0.0, "shrinkage": 1.0}
 
 
 def visits(rows, weights=None):
@@ -95,4 +95,4 @@ def test_everyone_can_not_be_forgotten():
 def test_quality_on_movielens_100k(movielens_split):
     """Leave-one-out, weights from train only. EASE has .075 there."""
     found = evaluate(CoVisit().fit(movielens_split.train), movielens_split.test)
-    assert 0.095 < found.mean("ndcg@10") < 0.125
+    assert 0.1 < found.mean("ndcg@10") < 0.13

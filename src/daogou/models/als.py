@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import numba
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from msgspec import Meta
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ class AlsConfig(Config):
     embedding_size: Annotated[int, hyper("Length D of the vectors.", 16, 512, log=True, ge=1)] = 64
     epochs: Annotated[int, hyper("Sweeps over users and items.", 5, 30, ge=1)] = 16
     unobserved: Annotated[float, hyper("Weight w₀ of every pair as a zero, against 1 for an observed one.", 0.003, 1, log=True, gt=0)] = 0.1
-    l2: Annotated[float, hyper("Penalty λ on the vectors, scaled by frequency.", 3e-4, 0.1, log=True, ge=0)] = 0.003
+    l2: Annotated[float, hyper("Penalty λ on the vectors, scaled by frequency.", 3e-4, 0.1, log=True, gt=0)] = 0.003
     frequency_exponent: Annotated[float, hyper("Exponent ν of the frequency in the penalty; 1 = as often as the vector is used.", 0, 1, ge=0)] = 1.0
     recency: Annotated[float, hyper("Decay of a history when answering, in events; 0 = no decay.", 0, 30, unit="events", ge=0)] = 0.0
     steps: Annotated[int, Meta(ge=1, description="Conjugate gradient steps of each solve; they start from the last sweep's vector.")] = 3
@@ -79,7 +78,7 @@ class Als(Vectors):
         for job in jobs:
             job.result()
 
-    def _ridge(self, frequency: NDArray[np.float64], n_other: int) -> NDArray[np.float64]:
+    def _ridge(self, frequency: Any, n_other: int) -> Any:
         c = self.config
         return c.l2 * (frequency + c.unobserved * n_other) ** c.frequency_exponent
 
@@ -90,13 +89,6 @@ class Als(Vectors):
         super()._restore(state)
         self._prepare()
 
-    def _system(self, codes: NDArray[Any], c_N: NDArray[np.float64]) -> tuple[NDArray[np.float64], Any]:
-        """Vectors [N, D] of a history and the factor of its A."""
-        q_ND = self.vectors_ID[codes].astype(np.float64)
-        a_DD = self._gram_DD + (q_ND.T * c_N) @ q_ND
-        a_DD[np.diag_indices_from(a_DD)] += self._ridge(c_N.sum(keepdims=True), self.n_items) + 1e-9
-        return q_ND, scipy.linalg.cho_factor(a_DD, overwrite_a=True, check_finite=False)
-
     def _weighted(self, queries: Queries) -> sp.csr_matrix:
         history = queries.history
         decay = np.exp(-history.age / self.config.recency) if self.config.recency else None
@@ -104,23 +96,18 @@ class Als(Vectors):
 
     def _fold_in(self, queries: Queries) -> Scores:
         seen_BI = self._weighted(queries)
-        out_BD = np.zeros((len(queries), self.vectors_ID.shape[1]), np.float32)
-        for b in range(len(queries)):
-            span = slice(seen_BI.indptr[b], seen_BI.indptr[b + 1])
-            if span.start != span.stop:
-                c_N = seen_BI.data[span].astype(np.float64)
-                q_ND, factor = self._system(seen_BI.indices[span], c_N)
-                out_BD[b] = scipy.linalg.cho_solve(factor, c_N @ q_ND, check_finite=False)
-        return out_BD
+        ridge_B = self._ridge(np.asarray(seen_BI.sum(axis=1), np.float64)[:, 0], self.n_items)
+        vectors_BD: Scores = _exact(seen_BI.indptr, seen_BI.indices, seen_BI.data, self.vectors_ID, self._gram_DD, ridge_B)
+        return vectors_BD
 
     def explain(self, queries: Queries, item: int) -> list[Reason]:
         """Exact: the score is the sum of these shares."""
         seen_BI = self._weighted(queries)
         if item < 0 or item >= self.n_items or not seen_BI.nnz:
             return []
-        c_N = seen_BI.data.astype(np.float64)
-        q_ND, factor = self._system(seen_BI.indices, c_N)
-        share_N = c_N * (q_ND @ scipy.linalg.cho_solve(factor, self.vectors_ID[item].astype(np.float64), check_finite=False))
+        c_N, q_ND = seen_BI.data.astype(np.float64), self.vectors_ID[seen_BI.indices].astype(np.float64)
+        a_DD = self._gram_DD + (q_ND.T * c_N) @ q_ND + np.diag(np.repeat(self._ridge(c_N.sum(), self.n_items), q_ND.shape[1]))
+        share_N = c_N * (q_ND @ np.linalg.solve(a_DD, self.vectors_ID[item].astype(np.float64)))
         reasons = [Reason(int(i), float(w), "exact") for i, w in zip(seen_BI.indices, share_N, strict=True) if w]
         return sorted(reasons, key=lambda r: (-r.weight, r.item))
 
@@ -211,3 +198,42 @@ def _solve(
             turn = square / before
             for d in range(dim):
                 direction[d] = residual[d] + turn * direction[d]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _exact(start: Any, index: Any, weight: Any, vectors: Any, dense: Any, ridge: Any) -> Any:  # pragma: no cover (compiled)
+    """A⁻¹ Σ c q for every row, by Cholesky in float64; rows without events give 0."""
+    dim = vectors.shape[1]
+    out = np.zeros((len(start) - 1, dim), np.float32)
+    for b in range(len(out)):
+        if start[b] == start[b + 1]:
+            continue
+        a, x = dense.copy(), np.zeros(dim)
+        for d in range(dim):
+            a[d, d] += ridge[b]
+        for n in range(start[b], start[b + 1]):
+            v, w = vectors[index[n]].astype(np.float64), np.float64(weight[n])
+            x += w * v
+            for d in range(dim):
+                share, row = w * v[d], a[d]
+                for e in range(d + 1):
+                    row[e] += share * v[e]
+        for d in range(dim):  # a becomes its lower factor L, x becomes L⁻¹ x
+            for e in range(d):
+                a[d, e] = (a[d, e] - _dot64(a[d, :e], a[e, :e])) / a[e, e]
+            a[d, d] = np.sqrt(a[d, d] - _dot64(a[d, :d], a[d, :d]))
+            x[d] = (x[d] - _dot64(a[d, :d], x[:d])) / a[d, d]
+        for d in range(dim - 1, -1, -1):  # and now L⁻ᵀ x
+            x[d] /= a[d, d]
+            x[:d] -= x[d] * a[d, :d]
+        out[b] = x.astype(np.float32)
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _dot64(a: Any, b: Any) -> Any:  # pragma: no cover (compiled)
+    """aᵀb in float64, as `_dot`."""
+    out = 0.0
+    for d in range(len(a)):
+        out += a[d] * b[d]
+    return out

@@ -22,13 +22,13 @@ UNITS = 1 << 20  # fixed point: integers add and subtract exactly, floats do not
 class CoVisitConfig(Config):
     window: Annotated[int, hyper("How many events before it an event is paired with.", 3, 50, log=True, unit="events", ge=1)] = 20
     hours: Annotated[float, hyper("Longest time between paired events where the visit is not known.", 1, 8760, log=True, unit="hours", gt=0)] = 24.0
-    decay: Annotated[float, hyper("Exponent of the distance: a pair d steps apart counts d^−decay.", 0, 2, ge=0)] = 1.0
+    decay: Annotated[float, hyper("Exponent of the distance: a pair d steps apart counts d^−decay.", 0, 2, ge=0)] = 0.75
     backward: Annotated[float, hyper("Weight of the earlier item as an answer to the later one; the other way weighs 1.", 0, 1, ge=0)] = 0.5
-    popularity: Annotated[float, hyper("Exponent of an item's weight by which its scores are divided; 0 = raw rates, larger = rarer items.", 0, 1, ge=0)] = 0.4
+    popularity: Annotated[float, hyper("Exponent of an item's weight by which its scores are divided; 0 = raw rates, larger = rarer items.", 0, 1, ge=0)] = 0.3
     shrinkage: Annotated[
         float,
         hyper("Events added to an item's own before rates are taken, so that chance pairs of rare items stay low.", 0.1, 100, log=True, unit="events", ge=0),
-    ] = 5.0
+    ] = 10.0
     recency: Annotated[
         float, hyper("Decay of the history when answering: the newest event counts 1, one `recency` events older 1/e.", 0.5, 50, log=True, unit="events", gt=0)
     ] = 5.0
