@@ -77,11 +77,17 @@ def test_the_same_data_and_seed_give_the_same_bytes(project: Project, store: Sto
     """In another process, with another number of threads."""
     here = train(project, store, scenario)
     store.close()
-    script = (
-        "import sys; from pathlib import Path; from daogou.scenario import Project, Training; from daogou.store import Store; from daogou.train.fit import train\n"
-        "p = Project(directory=Path(sys.argv[1]), scenario='toy.toml', training=Training(threads=1))\n"
-        "with Store.open(p.store_url, read_only=True) as s: print(train(p, s, p.load_scenario()).digest)\n"
-    )
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from daogou.scenario import Project, Training
+        from daogou.store import Store
+        from daogou.train.fit import train
+
+        project = Project(directory=Path(sys.argv[1]), scenario="toy.toml", training=Training(threads=1))
+        with Store.open(project.store_url, read_only=True) as store:
+            print(train(project, store, project.load_scenario()).digest)
+    """
     there = subprocess.run([sys.executable, "-W", "error", "-c", script, str(project.directory)], capture_output=True, text=True, check=False)
     assert there.stdout.strip() == here.digest, there.stderr
 

@@ -5,6 +5,7 @@ every older release is removed. After a crash in between, the same call finishes
 from the store are noticed by their number, and its models are fitted anew.
 
     subtracted   an additive model: the person's share is taken out of its sums, exactly (equal to a fit that never saw them)
+    removed      nobody is left to learn from
     refitted     any other model, or an additive one whose data changed otherwise since (backfilled events, withdrawn consent)
 """
 
@@ -45,7 +46,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     "Rejected import rows that named the person."
     models: dict[str, str]
-    "Model → `subtracted` or `refitted`; empty where no release held anything of them."
+    "Model → `subtracted`, `refitted` or `removed`; empty where no release held anything of them."
     release: str | None
     "The release that is live now."
     retired: tuple[str, ...]
@@ -140,12 +141,12 @@ def _without(project: Project, store: Store, scenario: Scenario, learned: _Learn
     models: dict[str, Recommender] = {}
     done: dict[str, str] = {}
     for name, fitted in old.models.items():
-        model = _subtracted(directory, old, name, fitted, learned)
-        done[name] = "subtracted" if model is not None else "refitted"
-        if model is None and len(rest.histories.item):
-            model = build(scenario, name).fit(rest, run)
-        if model is not None:
-            models[name] = model
+        if not len(rest.histories.item):
+            done[name] = "removed"
+        elif (model := _subtracted(directory, old, name, fitted, learned)) is not None:
+            models[name], done[name] = model, "subtracted"
+        else:
+            models[name], done[name] = build(scenario, name).fit(rest, run), "refitted"
     about = replace(
         old,
         events=len(rest.events),
