@@ -9,7 +9,7 @@ Both doors, structs from the API and frames from files, make the same digest of 
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -29,6 +29,8 @@ from daogou.store.schema import events as table
 DTYPES = {"text": pl.String, "text*": pl.String, "time*": pl.Int64, "number": pl.Float64, "integer": pl.Int64, "json": pl.String}
 LIMITS = {"user_id": (1, 256), "item_id": (1, 256), "event": (1, 64), "session_id": (0, 256), "request_id": (0, 256), "event_id": (1, 256)}
 WRITTEN = ("user_no", "item_no", "kind_no", "time", "value", "session_id", "request_id", "position", "context", "event_id", "event_key")
+
+INT64 = 1 << 63
 
 _bits = struct.Struct("<q")
 _double = struct.Struct("<d")
@@ -54,10 +56,14 @@ class Intake:
         users = self.users.of(conn, [e.user_id for e in batch])
         items = self.items.of(conn, [e.item_id for e in batch])
         names = self.names.of(conn, [e.event for e in batch])
-        return self._put(conn, [(users[e.user_id], items[e.item_id], names[e.event], *_values(e)) for e in batch])
+        accepted = self._put(conn, [(users[e.user_id], items[e.item_id], names[e.event], *_values(e)) for e in batch], WRITTEN)
+        return Ack(accepted=accepted, duplicates=len(batch) - accepted)
 
     def add_frame(self, conn: sa.Connection, part: pl.DataFrame) -> Ack:
         """Inserts rows of a frame that went through `normalised`."""
+        n_rows = part.height
+        if part["event_id"].null_count() < n_rows:
+            part = part.filter(pl.col("event_id").is_null() | pl.col("event_id").is_first_distinct())  # of one id, the file's first counts, as elsewhere
         # By shopper and time, ties in the order of the file: neighbours on disk are then written together (a third of the time).
         part = part.with_columns(_key_text().cast(pl.Binary)).sort("user_id", "time", maintain_order=True)
         columns: dict[str, Any] = {}
@@ -69,14 +75,12 @@ class Intake:
         columns |= {name: part[name].to_list() for name in WRITTEN if name in part.columns and part[name].null_count() < len(part)}
         columns["event_key"] = [bytearray(blake2b(text, digest_size=16).digest()) for text in columns["event_key"]]
         written = tuple(name for name in WRITTEN if name in columns)
-        return self._put(conn, list(zip(*(columns[name] for name in written), strict=True)), written)
+        accepted = self._put(conn, list(zip(*(columns[name] for name in written), strict=True)), written)
+        return Ack(accepted=accepted, duplicates=n_rows - accepted)
 
-    def _put(self, conn: sa.Connection, rows: list[tuple[Any, ...]], columns: tuple[str, ...] = WRITTEN) -> Ack:
-        """Rows hold `columns`, which are in the order of `WRITTEN`."""
-        if not rows:
-            return Ack()
-        accepted = conn.exec_driver_sql(_insertion(self._dialect, columns), rows).rowcount
-        return Ack(accepted=accepted, duplicates=len(rows) - accepted)
+    def _put(self, conn: sa.Connection, rows: list[tuple[Any, ...]], columns: tuple[str, ...]) -> int:
+        """How many rows were new; they hold `columns`, which are in the order of `WRITTEN`."""
+        return conn.exec_driver_sql(_insertion(self._dialect, columns), rows).rowcount if rows else 0
 
 
 @lru_cache(maxsize=64)
@@ -99,9 +103,19 @@ _OF_USER = (
 _NEWEST_OF_USER = _OF_USER.limit(sa.bindparam("newest", type_=sa.Integer))
 
 
-def read_events(conn: sa.Connection, user_id: str, newest: int | None = None) -> list[Event]:
-    """A user's events, or the newest of them, oldest first."""
-    rows = cursor(conn, _OF_USER, user_id=user_id) if newest is None else cursor(conn, _NEWEST_OF_USER, user_id=user_id, newest=newest)
+@lru_cache(maxsize=32)
+def _newest_named(names: tuple[str, ...]) -> sa.Select[Any]:
+    return _NEWEST_OF_USER.where(sa.or_(*(event_names.c.name == name for name in names)))
+
+
+def read_events(conn: sa.Connection, user_id: str, newest: int | None = None, names: Collection[str] | None = None) -> list[Event]:
+    """A user's events, or the newest of them, oldest first; `names` = of those events alone."""
+    if newest is None:
+        rows = cursor(conn, _OF_USER, user_id=user_id)
+    elif names is None:
+        rows = cursor(conn, _NEWEST_OF_USER, user_id=user_id, newest=newest)
+    else:
+        rows = cursor(conn, _newest_named(tuple(sorted(names))), user_id=user_id, newest=newest) if names else []
     found = [
         Event(
             user_id=user_id,
@@ -146,6 +160,8 @@ def checked(batch: Iterable[Event]) -> list[Event]:
 def _values(event: Event) -> tuple[Any, ...]:
     """The columns after the three numbers, in the order of `WRITTEN`."""
     value = _finite(event.value)
+    if not -INT64 <= event.time < INT64 or (event.position or 0) >= INT64:
+        raise ValueError("time or position does not fit 64 bits")
     context = _sorted_json.encode(event.context).decode() if event.context else None
     session, request = event.session_id or None, event.request_id or None
     if event.event_id:
@@ -186,7 +202,7 @@ def normalised(frame: pl.DataFrame) -> pl.DataFrame:
             columns.append(pl.Series(name, [None], dtype=DTYPES[kind]).new_from_index(0, frame.height))
     out = pl.DataFrame(columns).with_columns(
         pl.col("session_id", "request_id", "event_id").replace("", None),
-        pl.col("value").fill_nan(None) + 0.0,  # −0 is 0
+        pl.col("value").fill_nan(None).replace(0.0, 0.0),  # −0 is 0 (polars takes `+ 0.0` for nothing to do)
     )
     _check(out)
     return out

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -154,10 +154,14 @@ class Store:
             accepted, duplicates = accepted + ack.accepted, duplicates + ack.duplicates
         return Ack(accepted=accepted, duplicates=duplicates)
 
-    def history(self, user_id: str, limit: int) -> list[Event]:
-        """The newest `limit` events of a user, oldest first; empty for someone unknown."""
+    def history(self, user_id: str, limit: int, *, events: Collection[str] | None = None) -> list[Event]:
+        """The newest `limit` events of a user, oldest first; empty for someone unknown.
+
+        Args:
+            events: names of the events that count; without them what was merely shown, many rows a page, crowds out what was done.
+        """
         with self._reader.connect() as conn:
-            return intake.read_events(conn, user_id, limit)
+            return intake.read_events(conn, user_id, limit, events)
 
     # ---- items
     def put_items(self, batch: Iterable[Item]) -> None:
