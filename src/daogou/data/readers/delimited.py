@@ -32,7 +32,7 @@ def split(block: Block, names: Sequence[str], separator: str, file: str, *, fina
     rows = split_fast(block.data, names, separator)
     if rows is not None:
         return Split(rows, line_numbers(block.first_line, rows.height), [])
-    return LineSplitter(block, names, separator, file, final=final).split()
+    return split_quoted(block, names, separator) or LineSplitter(block, names, separator, file, final=final).split()
 
 
 def split_fast(data: bytes, names: Sequence[str], separator: str) -> pl.DataFrame | None:
@@ -49,6 +49,31 @@ def split_fast(data: bytes, names: Sequence[str], separator: str) -> pl.DataFram
     if rows.height != n_lines or any((rows[name].str.len_bytes().max() or 0) > MAX_FIELD_CHARS for name in names):  # type: ignore[operator]
         return None
     return rows
+
+
+def split_quoted(block: Block, names: Sequence[str], separator: str) -> Split | None:
+    """A block with quotes by one run of the csv module, or None where a record could be wrong or reaches over more than two lines."""
+    if b"\0" in block.data:
+        return None
+    rows, lines, line = [], [], 1
+    try:
+        text = io.StringIO(block.data.decode().replace("\r\n", "\n"), newline="\n")
+        reader = csv.reader(text, delimiter=separator, strict=True)
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(line)
+                if len(row) != len(names) or reader.line_num - line > 1:
+                    return None
+            line = reader.line_num + 1
+    except (UnicodeDecodeError, csv.Error):
+        return None
+    return Split(_frame(names, rows), pl.Series(lines, dtype=pl.Int64) + (block.first_line - 1), [])
+
+
+def _frame(names: Sequence[str], rows: list[list[str]]) -> pl.DataFrame:
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pl.DataFrame([pl.Series(name, cells, dtype=pl.String) for name, cells in zip(names, columns, strict=True)])
 
 
 class _Open(Exception):
@@ -75,9 +100,7 @@ class LineSplitter:
         return self._done(b"")
 
     def _done(self, rest: bytes) -> Split:
-        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.names)
-        rows = pl.DataFrame([pl.Series(name, cells, dtype=pl.String) for name, cells in zip(self.names, columns, strict=True)])
-        return Split(rows, pl.Series(self.lines, dtype=pl.Int64), self.rejected, rest)
+        return Split(_frame(self.names, self.rows), pl.Series(self.lines, dtype=pl.Int64), self.rejected, rest)
 
     def _record(self, at: int) -> int:
         """Takes or rejects the record that begins at line `at` of the block; returns the number of lines it had."""
