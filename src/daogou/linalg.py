@@ -178,16 +178,17 @@ def _choose(low, high, indptr, indices, data, scale_F, symmetric, feature_IK, va
     """The best features of targets low … high − 1, kept in a heap each (the worst at its root), then put in order of code."""
     k = feature_IK.shape[1]
     size_I = np.zeros(high - low, np.int64)
+    floor_I = np.full(high - low, -np.inf, np.float32)  # what a feature must reach; most do not, and are turned away before the heap is touched
     score_IK = np.empty((high - low, k), np.float32)
     for f in range(len(indptr) - 1):
         for n in range(indptr[f], indptr[f + 1]):
             i = indices[n]
             if symmetric and i == f:
                 continue
-            if low <= i < high:
-                _offer(size_I, score_IK, feature_IK, value_IK, low, i, f, scale_F[f] * data[n], data[n])
-            if symmetric and low <= f < high:
-                _offer(size_I, score_IK, feature_IK, value_IK, low, f, i, scale_F[i] * data[n], data[n])
+            if low <= i < high and scale_F[f] * data[n] >= floor_I[i - low]:
+                _offer(size_I, floor_I, score_IK, feature_IK, value_IK, low, i, f, scale_F[f] * data[n], data[n])
+            if symmetric and low <= f < high and scale_F[i] * data[n] >= floor_I[f - low]:
+                _offer(size_I, floor_I, score_IK, feature_IK, value_IK, low, f, i, scale_F[i] * data[n], data[n])
     for i in range(low, high):
         order = np.argsort(feature_IK[i, : size_I[i - low]])
         feature_IK[i, : len(order)] = feature_IK[i, : len(order)][order]
@@ -195,7 +196,7 @@ def _choose(low, high, indptr, indices, data, scale_F, symmetric, feature_IK, va
 
 
 @njit(cache=True, nogil=True)
-def _offer(size_I, score_IK, feature_IK, value_IK, low, i, feature, score, value):  # type: ignore[no-untyped-def]  # pragma: no cover (compiled)
+def _offer(size_I, floor_I, score_IK, feature_IK, value_IK, low, i, feature, score, value):  # type: ignore[no-untyped-def]  # pragma: no cover (compiled)
     k = feature_IK.shape[1]
     score_K, feature_K, value_K, size = score_IK[i - low], feature_IK[i], value_IK[i], size_I[i - low]
     if size < k:
@@ -221,6 +222,8 @@ def _offer(size_I, score_IK, feature_IK, value_IK, low, i, feature, score, value
             score_K[at], feature_K[at], value_K[at] = score_K[child], feature_K[child], value_K[child]
             at = child
     score_K[at], feature_K[at], value_K[at] = score, feature, value
+    if size_I[i - low] == k:
+        floor_I[i - low] = score_K[0]
 
 
 @njit(cache=True, nogil=True)

@@ -47,13 +47,12 @@ def co_counts(history: Histories, kept_I: Mask, threads: int = 1) -> sp.csr_matr
 
     Items outside `kept_I` have no entries. Cost: Σ_u n_u² / 2 additions, twice.
     """
-    n_items = len(kept_I)
-    _check_range(history, n_items, 1.0)
+    _check_range(history, len(kept_I), 1.0)
     start_U, item_N, weight_N = _distinct(history.start, history.item, history.weight, kept_I)
-    place_I, place_N = _places(item_N, n_items)
+    item_N = _ranks(kept_I)[item_N]
+    place_I, place_N = _places(item_N, np.ones(len(item_N), np.bool_), int(kept_I.sum()))
     user_N = np.repeat(np.arange(len(history), dtype=np.int32), np.diff(start_U))
-    arrays = (start_U, item_N, weight_N, user_N, place_I, place_N)
-    return _accumulate(_co_count_rows, arrays, [(0, place_I)], (n_items, n_items), threads)
+    return _accumulate(_co_count_rows, (start_U, item_N, weight_N, user_N, place_I, place_N), place_I, kept_I, (1, 1), threads)
 
 
 def transitions(history: Histories, scales: Scales, kept_I: Mask, threads: int = 1) -> sp.csr_matrix:
@@ -67,17 +66,15 @@ def transitions(history: Histories, scales: Scales, kept_I: Mask, threads: int =
 
     Items outside `kept_I` have no entries, but keep their places in the order. Cost: events × windows, twice.
     """
-    n_items, n_scales = len(kept_I), len(scales.decay_S)
     largest = max((1 - g**w) / (1 - g) for g, w in zip(scales.decay_S.tolist(), scales.window_S.tolist(), strict=True))
-    _check_range(history, n_items, largest**2)
-    counts_E = kept_I[history.item]
-    weight_E = history.weight * counts_E
+    _check_range(history, len(kept_I), largest**2)
+    n_scales, n_kept, counts_E = len(scales.decay_S), int(kept_I.sum()), kept_I[history.item]
+    item_E, weight_E = _ranks(kept_I)[history.item], history.weight * counts_E
+    place_I, place_E = _places(item_E, counts_E, n_kept)
     user_E = np.repeat(np.arange(len(history), dtype=np.int32), history.lengths)
-    place_I, place_E = _places(np.where(counts_E, history.item, -1), n_items)
     tables = (*_meetings(scales), UNITS * _followed(scales), scales.window_S, scales.horizon)
-    arrays = (history.start, history.item, weight_E, counts_E, user_E, n_items, place_I, place_E, *tables)
-    n_features = n_scales * n_items
-    return _accumulate(_transition_rows, arrays, [(s * n_items, place_I) for s in range(n_scales)], (n_features, n_features + n_items), threads)
+    arrays = (history.start, item_E, weight_E, counts_E, user_E, n_kept, place_I, place_E, *tables)
+    return _accumulate(_transition_rows, arrays, place_I, kept_I, (n_scales, n_scales + 1), threads)
 
 
 def without(statistics: Mapping[str, Any] | None, gone: sp.csr_matrix, gone_I: NDArray[np.int64], min_support: int) -> tuple[sp.csr_matrix, NDArray[np.int64]]:
@@ -108,7 +105,7 @@ def without(statistics: Mapping[str, Any] | None, gone: sp.csr_matrix, gone_I: N
 
 def to_float(sums: sp.csr_matrix) -> sp.csr_matrix:
     """float32, in units of one."""
-    return sp.csr_matrix(((sums.data / UNITS).astype(np.float32), sums.indices, sums.indptr), shape=sums.shape)
+    return sp.csr_matrix((sums.data.astype(np.float32) * np.float32(1 / UNITS), sums.indices, sums.indptr), shape=sums.shape)
 
 
 def _check_range(history: Histories, n_items: int, largest: float) -> None:
@@ -154,24 +151,37 @@ def _followed(scales: Scales) -> NDArray[np.float64]:
     return out_SD
 
 
+def _ranks(kept_I: Mask) -> NDArray[np.int32]:
+    """[I] number among the kept items; 0 for the others. Kernels see kept items alone, so that a row of sums fits the cache."""
+    return np.where(kept_I, np.cumsum(kept_I) - 1, 0).astype(np.int32)
+
+
 def _accumulate(
-    kernel: Callable[..., Any], arrays: tuple[Any, ...], blocks: list[tuple[int, NDArray[np.int64]]], shape: tuple[int, int], threads: int
+    kernel: Callable[..., Any], arrays: tuple[Any, ...], place_I: NDArray[np.int64], kept_I: Mask, blocks: tuple[int, int], threads: int
 ) -> sp.csr_matrix:
-    """Runs `kernel` over all rows, block after block of rows, and puts its pieces together."""
-    length_R = np.zeros(shape[0], np.int64)
+    """Runs `kernel` over the rows of kept items, `blocks[0]` times, and puts the pieces into a matrix of `blocks` times all items."""
+    codes, (row_blocks, column_blocks) = np.flatnonzero(kept_I), blocks
+    n_items, n_kept = len(kept_I), len(codes)
+    length_R = np.zeros(row_blocks * n_kept, np.int64)
+    column_C = (np.arange(column_blocks)[:, None] * n_items + codes).ravel().astype(np.int32)
+
+    def piece(chunk: tuple[int, int, int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        indices, data = kernel(length_R, len(column_C), *chunk, *arrays)
+        return column_C[indices], data
+
     with ThreadPoolExecutor(threads) as pool:
-        chunks = [(first, low, high) for first, place_I in blocks for low, high in _chunks(place_I, threads)]
-        pieces = [done.result() for done in [pool.submit(kernel, length_R, shape[1], *chunk, *arrays) for chunk in chunks]]
-    indices = np.concatenate([indices for indices, _ in pieces])
-    data = np.concatenate([data for _, data in pieces])
-    return sp.csr_matrix((data, indices, np.concatenate([[0], np.cumsum(length_R)])), shape=shape)
+        pieces = list(pool.map(piece, [(block * n_kept, low, high) for block in range(row_blocks) for low, high in _chunks(place_I, threads)]))
+    length_BI = np.zeros((row_blocks, n_items), np.int64)
+    length_BI[:, codes] = length_R.reshape(row_blocks, n_kept)
+    indices = np.concatenate([np.zeros(0, np.int32), *(indices for indices, _ in pieces)])
+    data = np.concatenate([np.zeros(0, np.int64), *(data for _, data in pieces)])
+    return sp.csr_matrix((data, indices, np.concatenate([[0], np.cumsum(length_BI)])), shape=(row_blocks * n_items, column_blocks * n_items))
 
 
 def _chunks(place_I: NDArray[np.int64], threads: int) -> Iterator[tuple[int, int]]:
     """Ranges of items with about equally many events."""
-    edges = np.unique(np.searchsorted(place_I, np.linspace(0, place_I[-1], threads * CHUNKS_PER_THREAD + 1)[1:-1]))
-    edges = np.unique(np.concatenate([[0], edges, [len(place_I) - 1]]))
-    yield from pairwise(edges.tolist())
+    edges = np.searchsorted(place_I, np.linspace(0, place_I[-1], threads * CHUNKS_PER_THREAD + 1)[1:-1])
+    yield from pairwise(np.unique([0, *edges, len(place_I) - 1]).tolist())
 
 
 # ---- compiled -----------------------------------------------------------------------------------------------------------------
@@ -179,18 +189,17 @@ def _chunks(place_I: NDArray[np.int64], threads: int) -> Iterator[tuple[int, int
 
 
 @njit(cache=True, nogil=True)
-def _places(item_N, n_items):  # type: ignore[no-untyped-def]  # pragma: no cover (compiled)
-    """Positions of the events of each item, in order: item i occurs at place_N[place_I[i] : place_I[i + 1]]."""
+def _places(item_N, counts_N, n_items):  # type: ignore[no-untyped-def]  # pragma: no cover (compiled)
+    """Positions of the events that count of each item, in order: item i occurs at place_N[place_I[i] : place_I[i + 1]]."""
     place_I = np.zeros(n_items + 1, np.int64)
-    for i in item_N:
-        if i >= 0:
-            place_I[i + 1] += 1
+    for n in range(len(item_N)):
+        place_I[item_N[n] + 1] += counts_N[n]
     for i in range(n_items):
         place_I[i + 1] += place_I[i]
     at_I = place_I[:-1].copy()
     place_N = np.empty(place_I[-1], np.int64)
     for n in range(len(item_N)):
-        if item_N[n] >= 0:
+        if counts_N[n]:
             place_N[at_I[item_N[n]]] = n
             at_I[item_N[n]] += 1
     return place_I, place_N
