@@ -85,3 +85,13 @@ def test_ids_of_any_sign_are_found(tmp_path: Path) -> None:
 
 def test_forgetting_where_nothing_is(tmp_path: Path) -> None:
     assert forget(tmp_path / "none", "u") == 0
+
+
+def test_a_line_that_a_crash_has_cut_is_searched_too(tmp_path: Path) -> None:
+    with Quarantine(tmp_path) as quarantine:
+        quarantine.add([rejected(1, {"user_id": "u2"}), rejected(2, {"user_id": "u1"})])
+    assert quarantine.path is not None
+    with quarantine.path.open("r+b") as file:
+        file.truncate(quarantine.path.stat().st_size - 3)
+    assert forget(tmp_path, "u1") == 1
+    assert [row.line for row in read_quarantine(quarantine.path)] == [1]

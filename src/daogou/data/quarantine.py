@@ -107,29 +107,31 @@ def forget(directory: Path, user_id: str) -> int:
     name = re.compile(rf"(?<!\w){re.escape(user_id)}(?!\w)")
     removed = 0
     for path in sorted(directory.glob("*.jsonl")):
-        rows = read_quarantine(path)
-        kept = [row for row in rows if not any(name.search(text) for text in _texts(row))]
-        if len(kept) == len(rows):
-            continue
-        removed += len(rows) - len(kept)
-        old_bytes = path.stat().st_size
-        with path.open("r+b") as file:  # in place: a replaced file would leave the old bytes on the disk
-            file.write(b"\0" * old_bytes)
-            file.flush()
-            os.fsync(file.fileno())
-            file.seek(0)
-            file.truncate()
-            file.writelines(msgspec.json.encode(row) + b"\n" for row in kept)
-            file.flush()
-            os.fsync(file.fileno())
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if not any(name.search(text) for text in _texts(line))]
+        if len(kept) < len(lines):
+            removed += len(lines) - len(kept)
+            _overwrite(path, b"".join(kept))
         if not kept:
             path.unlink()
     return removed
 
 
-def _texts(row: Rejected) -> Iterable[str]:
-    yield row.found
-    if isinstance(row.row, str):
-        yield row.row
-    else:
-        yield from (str(value) for value in row.row.values())
+def _texts(line: bytes) -> Iterable[str]:
+    """All text of a rejected row that can name someone; the whole line where a crash has cut it."""
+    try:
+        row = msgspec.json.decode(line, type=Rejected)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return [line.decode(errors="replace")]
+    return [row.found, *([row.row] if isinstance(row.row, str) else map(str, row.row.values()))]
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    """In place and with zeros first: a file put in its stead would leave the old bytes on the disk."""
+    with path.open("r+b") as file:
+        for data in (bytes(path.stat().st_size), content):
+            file.seek(0)
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
