@@ -31,6 +31,7 @@ class Live:
     def __init__(self, project: Project, scenario: Scenario, store: Store, metrics: Metrics, *, poll_s: float = 1.0) -> None:
         self._project, self._scenario, self._store, self._metrics, self._poll_s = project, scenario, store, metrics, poll_s
         self._seen: str | None = None
+        self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._missed: set[str] | None = None  # items that changed while a new engine was being built; None = none is
         self._stop = threading.Event()
@@ -63,15 +64,16 @@ class Live:
         engine.catalogue_changed(item_ids)
 
     def look(self) -> bool:
-        """Loads the release that CURRENT names if it is not the one seen last; whether the engine was replaced."""
-        try:
-            name = current_id(self._project.releases)
-        except ReleaseError as e:
-            return self._refuse(None, e)
-        if name is None or name == self._seen:
-            return False
-        self._seen = name
-        return self._swap(name, strict=True)
+        """Loads the release that CURRENT names if it is not the one seen last; whether the engine was replaced. One caller at a time, others wait."""
+        with self._looking:
+            try:
+                name = current_id(self._project.releases)
+            except ReleaseError as e:
+                return self._refuse(None, e)
+            if name is None or name == self._seen:
+                return False
+            self._seen = name
+            return self._swap(name, strict=True)
 
     def _swap(self, name: str, *, strict: bool) -> bool:
         with self._lock:

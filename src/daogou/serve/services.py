@@ -1,10 +1,12 @@
 """What the routes work with, made once by `app` and kept in `app.state`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from daogou.scenario import Project, Scenario
 from daogou.serve.limits import Desk
@@ -29,7 +31,9 @@ class Services:
     shown: ShownLog
     metrics: Metrics
     erase: Erase | None
+    erasing: Lock = field(default_factory=Lock)
+    "Held while someone is erased: two at once would each write a release without the other's."
 
 
-Given = NamedDependency[Services]
-"""Annotation of a handler's argument `services`."""
+Given = NamedDependency[SkipValidation[Services]]
+"""Annotation of a handler's argument `services`; not validated, for it is ours and made once."""

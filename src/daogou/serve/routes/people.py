@@ -64,13 +64,19 @@ async def export_user(user_id: UserId, services: Given) -> dict[str, Any]:
 @delete("/users/{user_id:str}", **ERASE, status_code=200, summary="Erase a user")
 async def erase_user(user_id: UserId, services: Given) -> dict[str, Any]:
     """Rows, write-ahead log and, where the server was started with it, the models. The receipt says what was done and what was verified."""
-    services.shown.forget(user_id)
-    if services.erase is None:
-        receipt: Any = await asyncio.to_thread(services.store.erase_user, user_id)
-    else:
-        receipt = await asyncio.to_thread(services.erase, services.project, services.store, user_id)
-    built: dict[str, Any] = msgspec.to_builtins(receipt)
+    built: dict[str, Any] = msgspec.to_builtins(await asyncio.to_thread(_erase, user_id, services))
     return built
+
+
+def _erase(user_id: str, services: Services) -> Any:
+    """Ends when neither the store nor the release that answers knows the person."""
+    services.shown.forget(user_id)
+    with services.erasing:
+        if services.erase is None:
+            return services.store.erase_user(user_id)
+        receipt = services.erase(services.project, services.store, user_id)
+        services.live.look()
+        return receipt
 
 
 async def _existing(user_id: str, services: Services) -> User:
