@@ -32,9 +32,9 @@ from daogou.testing.data import dataset_path
 OURS = {"unobserved": [0.2, 0.4, 0.8], "l2": [0.0005, 0.0015, 0.005]}
 THEIRS = {"alpha": [1.0, 2.0, 4.0], "regularization": [1.0, 3.0, 10.0]}
 RECENCY = {"recency": [1.5, 2.0, 3.0, 5.0]}
-BEST_OURS = {"unobserved": 0.4, "l2": 0.0015}
+BEST_OURS = {"unobserved": 0.8, "l2": 0.0015}
 BEST_THEIRS = {"alpha": 2.0, "regularization": 3.0}
-BEST_RECENCY = {"recency": 2.0}
+BEST_RECENCY = {"recency": 3.0}
 
 
 def ml_1m() -> Dataset:
