@@ -12,7 +12,7 @@ Axes: B queries, I items, F features, E events, K list length, D dimensions.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import msgspec
 import numpy as np
@@ -295,7 +295,7 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
     flat: dict[str, NDArray[Any]] = {}
     for name, array in sorted(state.items()):
         if sp.issparse(array):
-            csr: Any = array.tocsr()
+            csr = cast(Any, array).tocsr()
             csr.sum_duplicates()
             flat |= {f"{name}.data": csr.data, f"{name}.indices": csr.indices, f"{name}.indptr": csr.indptr, f"{name}.shape": np.array(csr.shape, np.int64)}
         else:
