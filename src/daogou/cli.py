@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to stdout, errors and pr
 so that ``daogou --help`` is instant and serving never loads what only training needs.
 """
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from daogou.errors import DaogouError, UsageError
 
 if TYPE_CHECKING:
     from daogou.contract import Progress
+    from daogou.engine import Answer, Engine
     from daogou.scenario import Project, Scenario
     from daogou.store import Store
 
@@ -160,6 +162,42 @@ def train(
 
 
 @app.command()
+def evaluate(
+    protocol: Annotated[
+        str,
+        typer.Option(help="time, leave-one-out, user-split, cold-items or cold-users; several with commas lie beside the first. The scenario's if left out."),
+    ] = "",
+    models: Models = "",
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Fits of each model that differ in the seed alone.")] = 1,
+    report: Annotated[Path | None, typer.Option("--report", help="Directory for report.html and report.json.")] = None,
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Measures models honestly: full ranking, intervals, baselines beside. `blend` in --models is all the others blended."""
+    from daogou.evaluate import report as reports
+    from daogou.train.experiment import experiment
+    from daogou.train.fit import snapshot
+
+    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+        found = experiment(
+            snapshot(project, store, scenario),
+            scenario,
+            protocols=_names(protocol),
+            models=_names(models),
+            seeds=seeds,
+            threads=project.training.threads,
+            progress=progress,
+            command=shlex.join(["daogou", *sys.argv[1:]]),
+        )
+    if report:
+        err.print(f"report: {reports.write(found, report)}", highlight=False)
+    if as_json:
+        _print(reports.to_json(found), True)
+    else:
+        Console().print(reports.terminal_table(found))
+
+
+@app.command()
 def recommend(
     user: Annotated[str | None, typer.Option(help="Shopper; a guest if left out.")] = None,
     items: Annotated[str, typer.Option(help="Comma-separated items on the page.")] = "",
@@ -241,7 +279,7 @@ def backup(to: Annotated[Path, typer.Argument(help="File to write.")], directory
 @contextmanager
 def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
     from daogou.engine import Engine
-    from daogou.train.release import open_current
+    from daogou.release import open_current
 
     with _project(directory, read_only=True) as (project, scenario, store):
         yield Engine(open_current(project.releases), scenario, store), scenario
@@ -276,3 +314,72 @@ def demo(
 
     typer.echo(f"\nstorefront  http://127.0.0.1:{port}/\nAPI         http://127.0.0.1:{port}/v1\n(open access on loopback; Ctrl-C ends it)")
     run(project, "127.0.0.1", port, open_access=True, erase=forget, log_level="warning")
+
+
+@keys_app.command("create")
+def keys_create(
+    kind: Annotated[str, typer.Option(help="server (a shop's own systems), browser (a web page), or admin.")] = "server",
+    scopes: Annotated[str, typer.Option(help="Comma-separated; the kind's if left out.")] = "",
+    origins: Annotated[str, typer.Option(help="For browser keys: the pages that may use it, comma-separated.")] = "",
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Makes a key and prints it once: only its digest is stored."""
+    from daogou.serve import keys
+
+    with _project(directory) as (_, _, store):
+        made = keys.create(store, kind, scopes=_names(scopes), origins=_names(origins))
+    _print(made, as_json)
+
+
+@keys_app.command("list")
+def keys_list(directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
+    """Which keys there are, without their secrets."""
+    from daogou.serve import keys
+
+    with _project(directory, read_only=True) as (_, _, store):
+        _print(keys.listing(store), as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument()], directory: ProjectDir = Path()) -> None:
+    """A revoked key is refused from the next request on."""
+    from daogou.serve import keys
+
+    with _project(directory) as (_, _, store):
+        keys.revoke(store, key_id)
+    typer.echo(f"{key_id}: revoked")
+
+
+@releases_app.command("list")
+def releases_list(directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
+    """What has been trained; `*` marks the live one."""
+    from daogou.release import current_id, list_releases
+    from daogou.scenario import load_project
+
+    project = load_project(directory)
+    live = current_id(project.releases)
+    found = list_releases(project.releases)
+    lines = [f"{'*' if m.id == live else ' '} {m.id}  {m.scenario}  {', '.join(m.models) or 'no model'}  {m.events:,} events" for m in found]
+    _print([{"live": m.id == live, **msgspec.to_builtins(m)} for m in found], as_json, "\n".join(lines) or "nothing has been trained: daogou train")
+
+
+@releases_app.command("publish")
+def releases_publish(release: Annotated[str, typer.Argument()], directory: ProjectDir = Path()) -> None:
+    """Makes a release the live one, whatever the gate said of it."""
+    from daogou.scenario import load_project
+    from daogou.train.release import publish
+
+    publish(load_project(directory).releases, release)
+    typer.echo(f"{release} is live")
+
+
+@releases_app.command("rollback")
+def releases_rollback(
+    release: Annotated[str, typer.Argument(help="Which; the one before the live one if left out.")] = "", directory: ProjectDir = Path()
+) -> None:
+    """Back to an earlier release."""
+    from daogou.scenario import load_project
+    from daogou.train.release import rollback
+
+    typer.echo(f"{rollback(load_project(directory).releases, release or None)} is live")

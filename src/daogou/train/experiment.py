@@ -1,0 +1,134 @@
+"""Any models under one protocol: fitted on the training part, blended on validation, judged on test, with the baselines always beside.
+
+What `daogou evaluate` runs. Nothing here reads the test targets before every weight is fixed.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from daogou import plugins
+from daogou.contract import Progress, Recommender, Run
+from daogou.data.dataset import Dataset
+from daogou.data.split import Split, split
+from daogou.errors import TrainingError, UnknownName
+from daogou.evaluate import Catalogue, Result, Scorer, compare, evaluate, exposure_by, leaks, over_seeds, quality_by_group
+from daogou.evaluate.comparison import Comparison, beside
+from daogou.evaluate.report import Report
+from daogou.rank import blend
+from daogou.rank.blend import Blend
+from daogou.scenario import Scenario
+from daogou.train.fit import build
+from daogou.train.memory import Peak
+
+BASELINES: Mapping[str, dict[str, Any]] = {"recent": {"kind": "popular", "half_life_days": 7.0}, "ease": {"kind": "ease"}}
+"""Always beside: what sold this week, and the closed-form taste model. Whoever cannot beat them is not needed."""
+BLEND = "blend"
+
+
+def experiment(
+    data: Dataset,
+    scenario: Scenario,
+    *,
+    protocols: Sequence[str] = (),
+    models: Sequence[str] = (),
+    seeds: int = 1,
+    threads: int = 0,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Report:
+    """Compares models on `data`.
+
+    Args:
+        protocols: the first is reported whole, the others are laid beside it, because the order of models depends on the protocol; empty = the scenario's.
+        models: names under [models] of the scenario or of any installed model (with its defaults), and `blend` for all of them blended; empty = the
+            scenario's and their blend.
+        seeds: fits of each model that differ in the seed alone; figures are means over them.
+
+    Raises:
+        UnknownName: a model that is neither in the scenario nor installed, or an unknown protocol.
+        TrainingError: no model could be fitted.
+    """
+    names = list(dict.fromkeys(models or (*scenario.models, BLEND)))
+    with threadpool_limits(limits=threads or os.cpu_count() or 1):
+        runs = [_Protocol(data, scenario, name, names, seeds, threads, progress) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
+    first = runs[0]
+    best = first.comparison.order()[0]
+    groups = [name for name in scenario.evaluation.groups if name in first.parts.test.queries.attributes]
+    exposure = scenario.evaluation.exposure
+    return Report(
+        comparison=first.comparison,
+        split=first.parts.about,
+        fit_s=first.fit_s,
+        apart=first.apart,
+        groups=quality_by_group({best: first.comparison.results[best]}, first.parts.test, groups),
+        exposure={best: exposure_by(first.comparison.results[best], first.parts.train, exposure)} if exposure in data.item_table.columns else {},
+        beside=tuple(
+            beside(first.comparison, other.comparison, titles=(str(first.parts.about["protocol"]), str(other.parts.about["protocol"]))) for other in runs[1:]
+        ),
+        seeds=range(seeds),
+        command=command,
+        warnings=[*leaks(first.parts), *first.warnings],
+    )
+
+
+class _Protocol:
+    """Every model under one protocol."""
+
+    def __init__(self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], seeds: int, threads: int, progress: Progress | None) -> None:
+        how = scenario.evaluation
+        goal = [name for name in how.goal if name in data.event_names]
+        self.parts: Split = split(data, protocol, test_days=how.test_days, goal=goal, repeats=how.repeats)  # type: ignore[arg-type]
+        self.repeats, self.warnings = how.repeats, list[str]()
+        self.fit_s: dict[str, float] = {}
+        self.apart: dict[str, dict[str, Result]] = {}
+        catalogue = Catalogue.of(self.parts.train)
+        wanted = [name for name in names if name != BLEND]
+        settings = scenario.models | {name: how for name, how in BASELINES.items() if name not in scenario.models}
+        everyone = list(dict.fromkeys([*wanted, *BASELINES]))
+        for name in everyone:
+            if name not in settings and name not in plugins.names("model"):
+                raise UnknownName("model", name, {*settings, *plugins.names("model")}, field="models")
+        found: dict[str, list[Result]] = {}
+        for seed in range(seeds):
+            fitted = self._fit(
+                msgspec.structs.replace(scenario, models={name: {} for name in everyone} | settings),
+                everyone,
+                Run(seed=seed, threads=threads or os.cpu_count() or 1, progress=progress),
+            )
+            scorers: dict[str, Scorer] = dict(fitted)
+            blended = {name: model for name, model in fitted.items() if name in wanted}
+            if BLEND in names and len(blended) > 1:
+                with Peak() as spent:
+                    weights = blend.fit(blended, self.parts.validation, repeats=self.repeats)
+                scorers[BLEND] = Blend(blended, weights, repeats=self.repeats)
+                self.fit_s[BLEND] = round(spent.seconds, 3)
+            for n, (name, scorer) in enumerate(scorers.items()):
+                if progress:
+                    progress(f"{protocol}: evaluate {name}", n, len(scorers))
+                found.setdefault(name, []).append(evaluate(scorer, self.parts.test, repeats=self.repeats, catalogue=catalogue))
+            if seed == 0:
+                for kind, targets in self.parts.apart.items():
+                    self.apart[kind] = {name: evaluate(scorer, targets, repeats=self.repeats) for name, scorer in scorers.items()}
+        self.comparison: Comparison = compare({name: over_seeds(results) for name, results in found.items()}, baseline="recent")
+
+    def _fit(self, scenario: Scenario, names: Sequence[str], run: Run) -> dict[str, Recommender]:
+        """Those that can be fitted; what cannot is a warning of the report."""
+        fitted: dict[str, Recommender] = {}
+        for n, name in enumerate(names):
+            if run.progress:
+                run.progress(f"{self.parts.about['protocol']}: fit {name}", n, len(names))
+            model = build(scenario, name)
+            try:
+                with Peak() as spent:
+                    fitted[name] = model.fit(self.parts.train, run)
+            except TrainingError as e:
+                self.warnings.append(f"{name} was left out: {e}")
+                continue
+            self.fit_s[name] = round(spent.seconds, 3)
+        if not fitted:
+            raise TrainingError("no model could be fitted: " + "; ".join(self.warnings))
+        return fitted
