@@ -19,7 +19,7 @@ from daogou.families import Vectors
 ROWS = 256  # rows of one unit of work: small enough to share evenly between threads
 
 
-class AlsConfig(Config):
+class AlsConfig(Config, frozen=True):
     embedding_size: Annotated[int, hyper("Length D of the vectors.", 16, 512, log=True, ge=1)] = 64
     epochs: Annotated[int, hyper("Sweeps over users and items.", 5, 30, ge=1)] = 16
     unobserved: Annotated[float, hyper("Weight w₀ of every pair as a zero, against 1 for an observed one.", 0.003, 1, log=True, gt=0)] = 0.1

@@ -19,7 +19,7 @@ HOUR_US = 3_600_000_000
 UNITS = 1 << 20  # fixed point: integers add and subtract exactly, floats do not
 
 
-class CoVisitConfig(Config):
+class CoVisitConfig(Config, frozen=True):
     window: Annotated[int, hyper("How many events before it an event is paired with.", 3, 50, log=True, unit="events", ge=1)] = 20
     hours: Annotated[float, hyper("Longest time between paired events where the visit is not known.", 1, 8760, log=True, unit="hours", gt=0)] = 24.0
     decay: Annotated[float, hyper("Exponent of the distance: a pair d steps apart counts d^−decay.", 0, 2, ge=0)] = 0.75

@@ -18,7 +18,7 @@ UNITS = 1 << 20  # fixed point: integers add and subtract exactly, floats do not
 EVERYONE = ("", "")
 
 
-class PopularConfig(Config):
+class PopularConfig(Config, frozen=True):
     half_life_days: Annotated[float, hyper("Age at which an event counts half.", 1, 365, log=True, unit="days", gt=0)] = 14.0
     segments: Annotated[tuple[str, ...], Meta(description="Registration attributes whose groups get lists of their own; empty = one list for all.")] = ()
     shrinkage: Annotated[float, hyper("Decayed events that everyone's list weighs against a segment's own.", 1, 1e4, log=True, unit="events", ge=0)] = 300.0

@@ -20,7 +20,7 @@ PRIOR = np.array([-3.0, 0.0, 1.0, 0.0, 0.0, 0.5, 0.0])  # what is believed befor
 Values = NDArray[np.float64]
 
 
-class RepurchaseConfig(Config):
+class RepurchaseConfig(Config, frozen=True):
     half_life_days: Annotated[float, hyper("Age at which a purchase counts half.", 10, 365, log=True, unit="days", gt=0)] = 90.0
     horizon_days: Annotated[
         float,

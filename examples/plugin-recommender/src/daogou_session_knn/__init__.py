@@ -15,7 +15,7 @@ DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 
 
-class SessionKnnConfig(Config):
+class SessionKnnConfig(Config, frozen=True):
     neighbours: Annotated[int, hyper("Visits that an answer is taken from.", 50, 1000, log=True, unit="visits", ge=1)] = 200
     length: Annotated[int, hyper("Newest events of the shopper that are compared.", 2, 50, log=True, unit="events", ge=1)] = 15
     position_decay: Annotated[float, hyper("Events after which an older event counts 1/e.", 1, 20, log=True, unit="events", gt=0)] = 4.0
