@@ -55,6 +55,18 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _columns(pairs: list[str]) -> dict[str, dict[str, str]]:
+    """``events.uid=user_id`` as the importer takes it: {"events": {"uid": "user_id"}}."""
+    out: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        source, _, column = pair.rpartition("=")
+        table, _, name = source.partition(".")
+        if table not in ("events", "items", "users") or not name or not column:
+            raise UsageError(f"--column {pair!r}", expected="TABLE.COLUMN_IN_FILE=COLUMN, such as events.uid=user_id", field="column")
+        out.setdefault(table, {})[name] = column
+    return out
+
+
 def _print(result: Any, as_json: bool, text: str = "") -> None:
     """A result on stdout: JSON for programs, `text` (or readable JSON) for people."""
     if as_json or not text:
@@ -123,6 +135,7 @@ def import_(
     items: Annotated[list[Path], typer.Option("--items", help="Files of items.")] = [],  # noqa: B006
     users: Annotated[list[Path], typer.Option("--users", help="Files of users.")] = [],  # noqa: B006
     format: Annotated[str, typer.Option("--format", help="A reader by name (csv, tsv, jsonl, parquet, movielens, sequences, …); by suffix if left out.")] = "",
+    column: Annotated[list[str], typer.Option("--column", help="TABLE.COLUMN_IN_FILE=COLUMN, for example events.uid=user_id; repeat it for several.")] = [],  # noqa: B006
     directory: ProjectDir = Path(),
     as_json: AsJson = False,
 ) -> None:

@@ -21,7 +21,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of every settings object, hyperparameters included."""
 
 
-def hyper(doc: str, low: float | None = None, high: float | None = None, *, log: bool = False, unit: str = "", **limits: float) -> msgspec.Meta:
+def hyper(doc: str, low: float | None = None, high: float | None = None, *, log: bool = False, unit: str = "", **limits: Any) -> Any:
     """Annotation of a hyperparameter: ``l2: Annotated[float, hyper("penalty …", 1, 1e4, log=True)] = 100.0``.
 
     `low`–`high` is the range that tuning searches (on a log scale with `log`); `limits` (ge, gt, le, lt) is what is valid at all.

@@ -17,14 +17,14 @@ Kind = Literal["number", "tag", "category", "text", "image", "time", "flag"]
 """What an attribute is: `category` is a path such as ``Shoes > Running``; `tag` is one value or several joined by ``|``."""
 
 
-class Attributes(Config):
+class Attributes(Config, frozen=True):
     """Attributes beyond the fixed columns of contract.py, by table."""
 
     items: dict[str, Kind] = {}
     users: dict[str, Kind] = {}
 
 
-class Columns(Config):
+class Columns(Config, frozen=True):
     """Renaming on import: ``{"column in the file" = "daogou column"}``, by table."""
 
     events: dict[str, str] = {}
@@ -32,7 +32,7 @@ class Columns(Config):
     users: dict[str, str] = {}
 
 
-class Placement(Config):
+class Placement(Config, frozen=True):
     """A place that shows items."""
 
     name: str
@@ -58,7 +58,7 @@ class Placement(Config):
     size: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
-class Evaluation(Config):
+class Evaluation(Config, frozen=True):
     """How this business is measured."""
 
     protocol: Literal["time", "leave-one-out", "user-split", "cold-items", "cold-users"] = "time"
@@ -74,7 +74,7 @@ class Evaluation(Config):
     "Item attribute whose share of exposure is reported."
 
 
-class Gate(Config):
+class Gate(Config, frozen=True):
     """When a new release is refused (compared with the live one on the same validation targets)."""
 
     metric: str = "ndcg@10"
@@ -84,7 +84,7 @@ class Gate(Config):
     "Smallest catalogue coverage relative to the live release."
 
 
-class Scenario(Config):
+class Scenario(Config, frozen=True):
     """See the module's text. Event names not listed under `events` are stored and teach nothing."""
 
     name: str
@@ -152,7 +152,7 @@ def load_scenario(name: str | Path, base: Path = Path()) -> Scenario:
     return read_toml(path, Scenario)
 
 
-class Training(Config):
+class Training(Config, frozen=True):
     """How `daogou train` works here."""
 
     models: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class Training(Config):
     "Only a shopper's newest events are learned from (bots, shared accounts)."
 
 
-class Serving(Config):
+class Serving(Config, frozen=True):
     """How `daogou serve` works here."""
 
     host: str = "127.0.0.1"
@@ -177,7 +177,7 @@ class Serving(Config):
     "Whether what was shown is stored as `shown` events: without them there is no honest learning."
 
 
-class Project(Config):
+class Project(Config, frozen=True):
     """`daogou.toml` of a project directory, which also holds the store, `releases/` and `quarantine/`."""
 
     scenario: str = "shop"

@@ -29,7 +29,7 @@ class Events:
 
     def take(self, index: NDArray[np.int64] | Mask) -> "Events":
         """Some events, by position or mask."""
-        return Events(*(getattr(self, name)[index] for name in self.__slots__))
+        return Events(self.user[index], self.item[index], self.kind[index], self.time[index], self.value[index], self.session[index])
 
     @classmethod
     def sort(cls, user: Codes, item: Codes, kind: NDArray[np.int16], time: Times, value: Scores | None = None, session: Codes | None = None) -> "Events":
@@ -38,7 +38,7 @@ class Events:
         value = np.full(n, np.nan, np.float32) if value is None else value
         session = np.full(n, -1, np.int32) if session is None else session
         order = np.lexsort((np.arange(n), time, user))
-        return cls(*(column[order] for column in (user, item, kind, time, value, session)))
+        return cls(user, item, kind, time, value, session).take(order)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Dataset:
         for name in self.user_table.columns:
             if name == "user_id":
                 continue
-            column = np.append(np.array(self.user_table[name].to_list(), dtype=object), None)
+            column = np.array([*self.user_table[name].to_list(), None], dtype=object)
             out[name] = column[users]  # −1 takes the last: None
         return out
 
@@ -125,7 +125,9 @@ def from_frames(
     if "session_id" in events.columns:
         sessions = Vocabulary(events["session_id"].drop_nulls().unique(maintain_order=True).to_list())
         session = sessions.codes(events["session_id"].fill_null(""))
-    sorted_events = Events.sort(user_vocab.codes(events["user_id"]), item_vocab.codes(events["item_id"]), kinds, events["time"].cast(pl.Int64).to_numpy(), value, session)
+    sorted_events = Events.sort(
+        user_vocab.codes(events["user_id"]), item_vocab.codes(events["item_id"]), kinds, events["time"].cast(pl.Int64).to_numpy(), value, session
+    )
     return Dataset(
         user_vocab,
         item_vocab,

@@ -21,14 +21,16 @@ class Histories:
     weight: Scores  # [E], > 0
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[int]], *, times: Iterable[Sequence[int]] | None = None, weights: Iterable[Sequence[float]] | None = None) -> "Histories":
+    def of(
+        cls, rows: Iterable[Sequence[int]], *, times: Iterable[Sequence[int]] | None = None, weights: Iterable[Sequence[float]] | None = None
+    ) -> "Histories":
         """From Python lists; times default to 0, weights to 1."""
-        rows = [np.asarray(r, np.int32) for r in rows]
-        start = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(r) for r in rows], out=start[1:])
-        item = np.concatenate(rows).astype(np.int32) if rows else np.zeros(0, np.int32)
-        time = np.concatenate([np.asarray(t, np.int64) for t in times]) if times is not None and rows else np.zeros(len(item), np.int64)
-        weight = np.concatenate([np.asarray(w, np.float32) for w in weights]) if weights is not None and rows else np.ones(len(item), np.float32)
+        codes = [np.asarray(r, np.int32) for r in rows]
+        start = np.zeros(len(codes) + 1, np.int64)
+        np.cumsum([len(r) for r in codes], out=start[1:])
+        item = np.concatenate(codes).astype(np.int32) if codes else np.zeros(0, np.int32)
+        time = np.concatenate([np.asarray(t, np.int64) for t in times]) if times is not None and codes else np.zeros(len(item), np.int64)
+        weight = np.concatenate([np.asarray(w, np.float32) for w in weights]) if weights is not None and codes else np.ones(len(item), np.float32)
         return cls(start, item, time, weight)
 
     @classmethod

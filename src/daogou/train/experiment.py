@@ -53,7 +53,8 @@ def experiment(
         TrainingError: no model could be fitted.
     """
     names = list(dict.fromkeys(models or (*scenario.models, BLEND)))
-    with threadpool_limits(limits=threads or os.cpu_count() or 1):
+    threads = threads or os.cpu_count() or 1
+    with threadpool_limits(limits=threads):
         runs = [_Protocol(data, scenario, name, names, seeds, threads, progress) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
     first = runs[0]
     best = first.comparison.order()[0]
@@ -87,18 +88,15 @@ class _Protocol:
         self.apart: dict[str, dict[str, Result]] = {}
         catalogue = Catalogue.of(self.parts.train)
         wanted = [name for name in names if name != BLEND]
-        settings = scenario.models | {name: how for name, how in BASELINES.items() if name not in scenario.models}
+        settings = dict(BASELINES) | scenario.models
         everyone = list(dict.fromkeys([*wanted, *BASELINES]))
         for name in everyone:
             if name not in settings and name not in plugins.names("model"):
                 raise UnknownName("model", name, {*settings, *plugins.names("model")}, field="models")
+        everything = msgspec.structs.replace(scenario, models={name: settings.get(name, {}) for name in everyone})
         found: dict[str, list[Result]] = {}
         for seed in range(seeds):
-            fitted = self._fit(
-                msgspec.structs.replace(scenario, models={name: {} for name in everyone} | settings),
-                everyone,
-                Run(seed=seed, threads=threads or os.cpu_count() or 1, progress=progress),
-            )
+            fitted = self._fit(everything, everyone, Run(seed=seed, threads=threads, progress=progress))
             scorers: dict[str, Scorer] = dict(fitted)
             blended = {name: model for name, model in fitted.items() if name in wanted}
             if BLEND in names and len(blended) > 1:
