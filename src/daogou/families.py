@@ -25,6 +25,7 @@ from daogou.contract import Codes, Mask, Queries, Reason, Run, Scores, TopK
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.errors import ReleaseError, TrainingError
+from daogou.selection import best
 
 State = dict[str, "NDArray[Any] | sp.csr_matrix"]
 
@@ -38,30 +39,9 @@ def top_k(scores_BI: Scores, k: int, allowed: Mask | None = None, *, positive: b
 
     `allowed` ([I] or [B, I]) counts before the choice. NaN, −inf and, with `positive`, scores ≤ 0 are never chosen; free places hold −1.
     """
-    n_rows, n_items = scores_BI.shape
-    scores = scores_BI if allowed is None else np.where(allowed, scores_BI, -np.inf)
-    scores = np.where(np.isnan(scores), -np.inf, scores).astype(np.float32, copy=False)
-    if positive:
-        scores = np.where(scores > 0, scores, -np.inf).astype(np.float32, copy=False)
-    codes = np.full((n_rows, k), -1, np.int32)
-    best = np.full((n_rows, k), -np.inf, np.float32)
-    m = min(k, n_items)
-    if m and n_rows:
-        # Everything at or above the k-th best score, so that ties are cut by code and not by chance.
-        part = np.argpartition(-scores, m - 1, axis=1)[:, :m] if m < n_items else np.tile(np.arange(n_items), (n_rows, 1))
-        chosen = np.take_along_axis(scores, part, 1)
-        floor = chosen.min(axis=1)
-        tied = (scores == floor[:, None]).sum(axis=1) > (chosen == floor[:, None]).sum(axis=1)
-        for b in np.flatnonzero(tied & np.isfinite(floor)):
-            above = np.flatnonzero(scores[b] > floor[b])
-            part[b] = np.append(above, np.flatnonzero(scores[b] == floor[b])[: m - len(above)])
-            chosen[b] = scores[b, part[b]]
-        order = np.lexsort((part, -chosen), axis=1)
-        part, chosen = np.take_along_axis(part, order, 1), np.take_along_axis(chosen, order, 1)
-        good = np.isfinite(chosen)
-        codes[:, :m] = np.where(good, part, -1)
-        best[:, :m] = np.where(good, chosen, -np.inf)
-    return TopK(codes, best)
+    allowed_BI = np.ones((1, scores_BI.shape[1]), np.bool_) if allowed is None else np.atleast_2d(np.asarray(allowed, np.bool_))
+    codes, scores = best(np.asarray(scores_BI, np.float32), allowed_BI, k, 0.0 if positive else -np.inf)
+    return TopK(codes, scores)
 
 
 class Base(ABC):

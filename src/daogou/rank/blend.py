@@ -18,6 +18,7 @@ from daogou.contract import Codes, Mask, Queries, Recommender, Scores
 from daogou.data.histories import Histories
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
+from daogou.families import top_k
 from daogou.rank.normalise import Moments, moments, z_scores
 from daogou.scenario import Evaluation, Placement
 
@@ -152,7 +153,7 @@ def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: b
         some, right = asked[rows], wanted[rows]
         parts = [blend.part(name, some) for name in blend.models]
         open_BI = _open(blend, some, targets.known_I)
-        best = [_best(part.scores_BI, open_BI[:, : part.scores_BI.shape[1]], depth) for part in parts]
+        best = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
         codes = _union([*best, _padded(right, longest)], width)
         z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
         ok = codes >= 0
@@ -207,14 +208,6 @@ def _ndcg(asked: Questions, weights: NDArray[np.float64], k: int) -> float:
     order = np.argsort(-np.take_along_axis(total_BC, top, 1), axis=1, kind="stable")
     gain = np.take_along_axis(asked.gain_BC, np.take_along_axis(top, order, 1), 1)
     return float(np.mean((gain @ (1.0 / np.log2(np.arange(n) + 2.0))) / asked.ideal_B))
-
-
-def _best(scores_BI: Scores, open_BI: Mask, depth: int) -> Codes:
-    """[B, depth] the best open items of each row, in no order; those without a finite score are as good as any other filler."""
-    if scores_BI.shape[1] <= depth:
-        return np.tile(np.arange(scores_BI.shape[1], dtype=np.int32), (len(scores_BI), 1))
-    masked = np.where(open_BI & np.isfinite(scores_BI), scores_BI, -np.inf)
-    return np.argpartition(masked, masked.shape[1] - depth, axis=1)[:, -depth:].astype(np.int32)
 
 
 def _open(blend: Blend, queries: Queries, known_I: Mask | None) -> Mask:
