@@ -85,6 +85,8 @@ class Engine:
         self.failures: Counter[str] = Counter()
         "How often each model, or the store, failed while answering."
         self._store, self._history, self._request_id = store, history, request_id
+        excluded = {event for place in scenario.placements for event in place.exclude}
+        self._telling = frozenset({event for event, weight in scenario.events.items() if weight} | excluded)
         self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
         self._models: Mapping[str, Recommender] = release.models if release else {}
         self._blends = {place.name: self._blend(place) for place in scenario.placements}
@@ -207,7 +209,7 @@ class Engine:
         if user_id is None:
             return (), {}, False
         try:
-            past = self._store.history(user_id, self._history)
+            past = self._store.history(user_id, self._history, events=self._telling)
             user = self._store.user(user_id)
         except Exception as e:
             self._failed("store", e)
