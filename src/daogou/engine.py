@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -23,12 +23,12 @@ from daogou.arrange.diversity import diversify
 from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
 from daogou.contract import Codes, Mask, Queries, Reason, Recommender, Scores
-from daogou.data.rows import Event, Item
+from daogou.data.rows import Item
 from daogou.errors import DaogouError, UnknownName, UsageError
 from daogou.families import top_k
 from daogou.filters import Filter, Words
 from daogou.index.lexical import Lexical
-from daogou.query import Asked
+from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
 from daogou.release import Release
@@ -74,7 +74,7 @@ class Engine:
 
     Args:
         release: None before the first training: newest items and search.
-        history: a shopper's newest events read for one answer.
+        history: a shopper's newest events read for one answer; those that teach nothing (shown) do not count.
         request_id: makes the ids of answers.
     """
 
@@ -85,6 +85,7 @@ class Engine:
         self.failures: Counter[str] = Counter()
         "How often each model, or the store, failed while answering."
         self._store, self._history, self._request_id = store, history, request_id
+        self._signals = tuple(name for name, weight in scenario.events.items() if weight != 0)
         excluded = {event for place in scenario.placements for event in place.exclude}
         self._telling = frozenset({event for event, weight in scenario.events.items() if weight} | excluded)
         self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
@@ -138,8 +139,8 @@ class Engine:
         codes = query.codes(self.catalogue, list(dict.fromkeys(items)), "items")
         place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
         request = Request(placement=place.name, user_id=user_id, session_id=session_id, session=list(session), explain=explain, locale=locale, details=details)
-        past, attributes, broken = self._person(user_id)
-        asked = query.ask(request, place, self.scenario, self.catalogue, past, attributes, _now())
+        person, broken = self._person(user_id, place)
+        asked = query.ask(request, place, self.scenario, self.catalogue, person, _now())
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
         scores_N = taken(ranked.total_BI, codes[None])[0]
@@ -186,8 +187,8 @@ class Engine:
         for request in requests:
             _check_k(request.k)
             wanted.append(self._filter(request.filter))
-            past, attributes, failed = self._person(request.user_id)
-            asked.append(query.ask(request, place, self.scenario, self.catalogue, past, attributes, now))
+            person, failed = self._person(request.user_id, place)
+            asked.append(query.ask(request, place, self.scenario, self.catalogue, person, now))
             broken.append(failed)
         questions = query.queries(asked, tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
@@ -204,17 +205,18 @@ class Engine:
             out.append(self._answer(request, listed, ranked, b, questions[b : b + 1], degraded=degraded, name=name))
         return out
 
-    def _person(self, user_id: str | None) -> tuple[Sequence[Event], Mapping[str, Any], bool]:
-        """Stored events and attributes; a store that cannot answer makes a guest of everyone."""
+    def _person(self, user_id: str | None, place: Placement) -> tuple[Person, bool]:
+        """What the store knows of someone, and whether it failed: then everyone is a guest."""
         if user_id is None:
-            return (), {}, False
+            return NOBODY, False
         try:
-            past = self._store.history(user_id, self._history, events=self._telling)
+            past = self._store.history(user_id, self._history, events=self._signals)
+            had = self._store.items_with(user_id, place.exclude) if place.exclude else frozenset()
             user = self._store.user(user_id)
         except Exception as e:
             self._failed("store", e)
-            return (), {}, True
-        return past, user.attributes if user else {}, False
+            return NOBODY, True
+        return Person(past, had, user.attributes if user else {}), False
 
     def _allowed(self, place: Placement, request: Request, asked: Asked, wanted: Filter) -> Mask:
         """[I] what may be shown for this request."""

@@ -1,8 +1,8 @@
 """A request turned into a Query: the border between the ids of the world and the codes of the models, crossed here and nowhere else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,19 @@ from daogou.errors import UsageError
 from daogou.filters import Known
 from daogou.request import Request
 from daogou.scenario import Placement, Scenario
+
+
+class Person(NamedTuple):
+    """What the store knows of someone."""
+
+    past: Sequence[Event]
+    "Their newest events that say something of taste, oldest first."
+    had: Collection[str]
+    "Items of the events that the placement excludes, however long ago."
+    attributes: Mapping[str, Any]
+
+
+NOBODY = Person((), frozenset(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +43,24 @@ class Asked:
     attributes: Mapping[str, Any]
 
 
-def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, past: Sequence[Event], attributes: Mapping[str, Any], now: int) -> Asked:
+def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, person: Person, now: int) -> Asked:
     """
     Args:
-        past: the shopper's stored events, oldest first.
         now: µs
 
     Raises:
         UsageError: an item on the page does not exist.
     """
     page = [_existing(catalogue, item_id, f"items[{n}]") for n, item_id in enumerate(request.items)]
-    lived = _lived(request, past, now)
-    barred = {*page, *catalogue.items.codes(request.exclude).tolist(), *_barred(lived, place, scenario, catalogue)}
+    lived = _lived(request, person.past, now)
+    barred = {*page, *catalogue.items.codes([*request.exclude, *person.had, *_barred(lived, place, scenario)]).tolist()}
     if place.about == "items" and page:
         item, time, weight = page, [now] * len(page), [1.0] * len(page)
     else:
         signal = [(catalogue.items.code(i), t, w) for i, e, t in lived if (w := scenario.events.get(e, 0.0)) > 0]
         known = [one for one in signal if one[0] >= 0]
         item, time, weight = [i for i, _, _ in known], [t for _, t, _ in known], [w for _, _, w in known]
-    return Asked(item, time, weight, page, sorted(barred - {-1}), now, attributes)
+    return Asked(item, time, weight, page, sorted(barred - {-1}), now, person.attributes)
 
 
 def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:
@@ -66,15 +78,15 @@ def _lived(request: Request, past: Sequence[Event], now: int) -> list[tuple[str,
     return sorted(rows, key=lambda row: row[2]) if request.session else rows
 
 
-def _barred(lived: Sequence[tuple[str, str, int]], place: Placement, scenario: Scenario, catalogue: Catalogue) -> set[int]:
-    """Items with an event that the placement excludes, and those whose newest word was a negative one."""
-    out, last = set(), {}
+def _barred(lived: Sequence[tuple[str, str, int]], place: Placement, scenario: Scenario) -> list[str]:
+    """Items of this session with an event that the placement excludes, and those whose newest word was a negative one."""
+    out, last = [], {}
     for item_id, event, _ in lived:
         if event in place.exclude:
-            out.add(catalogue.items.code(item_id))
+            out.append(item_id)
         if weight := scenario.events.get(event, 0.0):
             last[item_id] = weight
-    return out | {catalogue.items.code(item_id) for item_id, weight in last.items() if weight < 0}
+    return out + [item_id for item_id, weight in last.items() if weight < 0]
 
 
 def queries(asked: Sequence[Asked], attributes: Sequence[str]) -> Queries:

@@ -168,6 +168,19 @@ def test_a_placement_may_exclude_what_the_shopper_has(engine: Engine, store: Sto
     assert not bought & set(shown(engine.recommend(ask("new", k=60))))
 
 
+def test_what_a_placement_excludes_is_excluded_however_long_ago(release: Release, scenario: Scenario, store: Store) -> None:
+    engine = Engine(release, scenario, store, history=3)
+    bought = {e.item_id for e in store.history("u3", 1000) if e.event == "purchase"}
+    assert len(bought) > 3
+    assert not bought & set(shown(engine.recommend(ask("new", k=60))))
+
+
+def test_what_was_merely_shown_does_not_crowd_out_the_history(release: Release, scenario: Scenario, store: Store, engine: Engine) -> None:
+    before = shown(engine.recommend(ask("taste")))
+    store.add_events([Event(user_id="u3", item_id=f"i{n % 60}", event="shown", time=NOW_US + n) for n in range(600)])
+    assert shown(engine.recommend(ask("taste"))) == before
+
+
 def test_what_was_taken_back_is_not_offered_until_it_is_wanted_again(engine: Engine) -> None:
     back = [SessionEvent(item_id="i0", event="refund", time=NOW_US)]
     assert "i0" in shown(engine.recommend(ask("home", k=60)))
@@ -262,7 +275,7 @@ def queries_of(engine: Engine, store: Store, user: str) -> Queries:
 
     place = engine.scenario.placement("taste")
     past = store.history(user, 500)
-    asked = query.ask(ask("taste", user), place, engine.scenario, engine.catalogue, past, {}, NOW_US)
+    asked = query.ask(ask("taste", user), place, engine.scenario, engine.catalogue, query.Person(past, (), {}), NOW_US)
     return query.queries([asked], ())
 
 

@@ -135,6 +135,16 @@ def read_events(conn: sa.Connection, user_id: str, newest: int | None = None, na
     return found
 
 
+@lru_cache(maxsize=32)
+def _items_named(names: tuple[str, ...]) -> sa.Select[Any]:
+    return _OF_USER.with_only_columns(items.c.item_id).order_by(None).distinct().where(sa.or_(*(event_names.c.name == name for name in names)))
+
+
+def read_items_with(conn: sa.Connection, user_id: str, names: Collection[str]) -> set[str]:
+    """Ids of the items of which the user has one of these events, however long ago."""
+    return {item_id for (item_id,) in cursor(conn, _items_named(tuple(sorted(names))), user_id=user_id)} if names else set()
+
+
 # ---- structs
 def checked(batch: Iterable[Event]) -> list[Event]:
     """The events, if every one is what its type says.

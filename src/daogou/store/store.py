@@ -163,6 +163,11 @@ class Store:
         with self._reader.connect() as conn:
             return intake.read_events(conn, user_id, limit, events)
 
+    def items_with(self, user_id: str, events: Collection[str]) -> set[str]:
+        """Ids of the items with which the user has one of these events, however long ago."""
+        with self._reader.connect() as conn:
+            return intake.read_items_with(conn, user_id, events)
+
     # ---- items
     def put_items(self, batch: Iterable[Item]) -> None:
         """Inserts items or replaces them as a whole."""
