@@ -1,7 +1,12 @@
 """What every answer carries, and what is written about it."""
 
-import io
 import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import structlog
@@ -9,7 +14,6 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from daogou.scenario import Project
-from daogou.serve import logs
 from daogou.serve.app import create_app
 from daogou.serve.edge import Edge
 
@@ -55,8 +59,22 @@ def test_metrics_count_by_route_and_never_by_person(client: Client) -> None:
     assert f'daogou_release_info{{release="{client.app.state.live.release}"}} 1.0' in text
 
 
-def test_logs_are_json_with_the_request_id_and_name_nobody(client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.StringIO()
+def test_a_caller_who_leaves_halfway_is_no_defect(app: Litestar, loopback: Callable[[Litestar], AbstractContextManager[int]]) -> None:
+    with loopback(app) as port, structlog.testing.capture_logs() as caught:
+        for path in ("/v1/events", "/v1/events:import"):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[".encode())
+                time.sleep(0.1)
+        deadline = time.monotonic() + 10
+        while sum(line["event"] == "request" for line in caught) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert [line["status"] for line in caught if line["event"] == "request"] == [400, 400]
+    assert "internal error" not in {line["event"] for line in caught}
+
+
+def test_logs_name_nobody(client: Client) -> None:
+    client.post("/v1/events", json={"user_id": "someone-private", "item_id": "i1", "event": "view"})
     with structlog.testing.capture_logs() as caught:
         client.get("/v1/users/someone-private/export", headers={"X-Request-Id": "rid-1"})
         client.delete("/v1/users/someone-private")
@@ -67,23 +85,29 @@ def test_logs_are_json_with_the_request_id_and_name_nobody(client: Client, capsy
         ("/v1/recommendations", 400),
     ]
     assert "someone-private" not in json.dumps(caught, default=str)
-    previous = structlog.get_config()
-    try:
-        logs.configure("info")
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(out), cache_logger_on_first_use=False)
-        with structlog.contextvars.bound_contextvars(request_id="rid-1"):
-            structlog.get_logger().info("request", route="/v1/x", ms=1.5)
-            structlog.get_logger().debug("not shown")
-    finally:
-        structlog.configure(**previous)
-    (line,) = out.getvalue().splitlines()
-    assert {k: v for k, v in json.loads(line).items() if k != "timestamp"} == {
-        "event": "request",
-        "level": "info",
-        "request_id": "rid-1",
-        "route": "/v1/x",
-        "ms": 1.5,
-    }
+
+
+def test_logs_are_json_lines_with_the_request_id() -> None:
+    """In a process of its own: configuring logs is for the process that serves."""
+    script = """
+import logging, structlog
+from daogou.serve import logs
+logs.configure("info")
+with structlog.contextvars.bound_contextvars(request_id="rid-1"):
+    structlog.get_logger().info("request", route="/v1/x", ms=1.5)
+    structlog.get_logger().debug("not shown")
+    logging.getLogger("uvicorn.error").info("started on %s", "port")
+try:
+    1 / 0
+except ZeroDivisionError as e:
+    structlog.get_logger().error("internal error", exc_info=e)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, second, third = (json.loads(line) for line in run.stderr.splitlines())
+    assert first.pop("timestamp") and second.pop("timestamp")
+    assert first == {"event": "request", "level": "info", "request_id": "rid-1", "route": "/v1/x", "ms": 1.5}
+    assert second == {"event": "started on port", "level": "info", "request_id": "rid-1"}
+    assert "ZeroDivisionError" in third["exception"]
 
 
 def test_a_defect_is_a_500_without_its_cause(trained: Project, monkeypatch: pytest.MonkeyPatch) -> None:

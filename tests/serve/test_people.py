@@ -26,6 +26,10 @@ def test_registration(client: Client) -> None:
     assert (wrong.status_code, wrong.json()["extra"][0]["field"]) == (400, "attributes.agee")
 
 
+def test_export_of_nobody_is_a_404(client: Client) -> None:
+    assert client.get("/v1/users/nobody/export").status_code == 404
+
+
 def test_export_holds_what_was_just_sent_and_shown(client: Client) -> None:
     client.post("/v1/events", json={"user_id": "u3", "item_id": "i7", "event": "cart"})
     client.post("/v1/recommendations", json={"placement": "home.guest", "user_id": "u3", "k": 2})

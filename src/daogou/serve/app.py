@@ -75,6 +75,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
         return_dto=None,
         exception_handlers=errors.HANDLERS,
         lifespan=[life],
+        logging_config=None,  # `logs` sets it up for the process that serves; a library must not
         openapi_config=openapi.config(),
         plugins=[openapi.StrictStructs()],
         request_max_body_size=project.serving.max_body_bytes,

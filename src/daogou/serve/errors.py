@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, NotFoundException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import DBAPIError
 
@@ -110,6 +110,8 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     """Maps what the framework refuses: unknown paths, methods, parameters, bodies too large."""
     flaws: list[Flaw] = []
     detail = error.detail or type(error).__name__
+    if isinstance(error, InternalServerException) and "disconnected" in detail:
+        return answer(400, "the body ended before its end")  # nobody reads this, and it is no defect of ours
     if isinstance(error, ValidationException):
         detail = "a parameter is wrong"
         flaws = [_parameter_flaw(request, extra) for extra in error.extra or [] if isinstance(extra, dict)] or [_missing(error.detail)]

@@ -80,7 +80,7 @@ def _check_browser(scopes: Sequence[str], origins: Sequence[str]) -> None:
             field="scopes",
         )
     if not origins:
-        raise UsageError("a browser key without origins", expected="the pages that may use it", fix="--origin https://shop.example", field="origins")
+        raise UsageError("a browser key without origins", expected="the pages that may use it", fix="--origins https://shop.example", field="origins")
     for origin in origins:
         scheme, separator, host = origin.rstrip("/").partition("://")
         if scheme not in ("http", "https") or not separator or not host or "/" in host or "*" in host:
@@ -139,4 +139,4 @@ def may(key: Key, scope: str) -> bool:
 
 def refused() -> Refused:
     """401: no key, or none that is known."""
-    return Refused(401, "no valid key", expected="`Authorization: Bearer dg_…` or `X-API-Key: dg_…`", fix="daogou keys create server")
+    return Refused(401, "no valid key", expected="`Authorization: Bearer dg_…` or `X-API-Key: dg_…`", fix="daogou keys create")

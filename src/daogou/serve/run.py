@@ -54,7 +54,7 @@ def serve(project: Project, host: str, port: int, *, open_access: bool = False, 
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_S,
-        log_level="warning" if log_level == "warning" else "info",
+        log_config=None,
     )
 
 

@@ -58,7 +58,10 @@ async def get_user(user_id: UserId, services: Given) -> User:
 async def export_user(user_id: UserId, services: Given) -> dict[str, Any]:
     """For the person it is about: registration, events, what was shown."""
     await asyncio.to_thread(services.shown.flush)
-    return await asyncio.to_thread(services.store.export_user, user_id)
+    export = await asyncio.to_thread(services.store.export_user, user_id)
+    if not any(export.values()):
+        raise NotFound("user", "user_id", user_id)
+    return export
 
 
 @delete("/users/{user_id:str}", **ERASE, status_code=200, summary="Erase a user")
