@@ -1,13 +1,17 @@
 """A small grocery shop, made up: 200 goods, 160 households with habits of their own, and a trained release; served as `daogou serve --open` does."""
 
 import random
+import re
 import socket
 import threading
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
+import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar
@@ -130,3 +134,33 @@ def site(app: Litestar) -> Iterator[Site]:
     yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", app)
     server.should_exit = True
     thread.join(timeout=10)
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator["Visitor"]:
+    """A browser without scripts."""
+    with Visitor(site.url) as visitor:
+        yield visitor
+
+
+class Visitor(httpx.Client):
+    """Keeps cookies, follows redirects, and fills in the token that forms carry."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(base_url=url, follow_redirects=True, headers={"accept-language": "en"}, timeout=20)
+
+    def send_form(self, path: str, *, htmx: bool = False, **fields: str) -> httpx.Response:
+        token = re.search(r'name="_csrf_token" value="([0-9a-f]+)"', self.get("/known").text)
+        assert token is not None
+        headers = {"hx-request": "true"} if htmx else {"referer": str(self.base_url) + "/"}
+        return self.post(path, data={"_csrf_token": token[1], **fields}, headers=headers)
+
+    def become(self, user_id: str) -> httpx.Response:
+        return self.send_form("/shopper", user=user_id)
+
+    @property
+    def person(self) -> str:
+        """The user id of this visitor's events."""
+        packed = self.cookies["daogou-visit"].partition(".")[0]
+        found = msgspec.json.decode(urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+        return str(found.get("user") or found["session"])

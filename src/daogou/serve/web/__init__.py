@@ -5,6 +5,7 @@
 
 import secrets
 from importlib import resources
+from typing import Annotated
 
 from litestar import Response, Router, get
 from litestar.config.csrf import CSRFConfig
@@ -13,12 +14,13 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.csrf import CSRFMiddleware
+from litestar.params import PathParameter
 from litestar.static_files import create_static_files_router
 
 from daogou.errors import DaogouError, UsageError
 from daogou.serve.errors import Overloaded
 from daogou.serve.openapi import PUBLIC
-from daogou.serve.services import Services
+from daogou.serve.services import Given
 from daogou.serve.web import art, cart, pages
 from daogou.serve.web.categories import Menu
 from daogou.serve.web.forms import OPEN
@@ -39,7 +41,7 @@ def router(secret: str | None = None) -> Router:
     key = (secret or secrets.token_hex(32)).encode()
     menu = Menu()
 
-    def page(request: PageRequest, services: Services) -> Page:
+    def page(request: PageRequest, services: Given) -> Page:
         return Page.open(request, services, key)
 
     def failed(request: PageRequest, error: Exception) -> Response[str]:
@@ -59,7 +61,7 @@ def router(secret: str | None = None) -> Router:
 
 
 @get("/art/{file:str}", **OPEN, cache_control=KEPT, sync_to_thread=False)
-def picture(file: str) -> Response[str]:
+def picture(file: Annotated[str, PathParameter(max_length=100)]) -> Response[str]:
     """One of our own pictures; its address says what is on it."""
     svg = art.draw(file)
     if svg is None:

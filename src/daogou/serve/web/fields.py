@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from daogou.data.rows import Item
 
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "CNY": "¥", "JPY": "¥"}
-SMALL = {"and", "or", "of", "in", "on", "with", "for", "to"}
+SMALL = {"a", "and", "for", "in", "of", "on", "or", "the", "to", "with"}
 
 
 def text_of(value: str | UnsetType | None) -> str:

@@ -119,9 +119,8 @@ class Known:
     def events(self) -> list[Event]:
         """The person's stored events that say something, newest first; what was merely shown is left out."""
         if self._events is None:
-            weights = self._services.scenario.events
-            past = self._services.store.history(self._person, self.most)
-            self._events = [event for event in reversed(past) if weights.get(event.event, 0.0) != 0.0]
+            telling = [name for name, weight in self._services.scenario.events.items() if weight]
+            self._events = self._services.store.history(self._person, self.most, events=telling)[::-1]
         return self._events
 
 

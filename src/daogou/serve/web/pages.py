@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar import Response, Router, get, post
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 
 from daogou.data.rows import Item
 from daogou.serve.web import fields, shelves
@@ -12,15 +12,16 @@ from daogou.serve.web.categories import Menu, Shared
 from daogou.serve.web.forms import OPEN, added, fields_of, is_item, record
 from daogou.serve.web.page import Asked, Page
 from daogou.serve.web.speech import LOCALES
-from daogou.serve.web.visit import start
+from daogou.serve.web.visit import GUEST, start
 
 MOST_FOUND = 24
 MOST_SUGGESTED = 6
 MOST_SHOPPERS = 24
 MOST_LISTED = 60
 
-Words = Annotated[str, Parameter(max_length=200)]
-Name = Annotated[str, Parameter(max_length=256)]
+Path = Annotated[str, PathParameter(max_length=1000)]
+Words = Annotated[str, QueryParameter(max_length=200)]
+Name = Annotated[str, QueryParameter(max_length=256)]
 
 
 # ---- home ----------------------------------------------------------------------------------------------------------------------
@@ -39,7 +40,9 @@ def _home(page: Page, menu: Menu) -> Response[str]:
 
 # ---- one item -------------------------------------------------------------------------------------------------------------------
 @get("/item/{item_id:path}", **OPEN)
-async def item(page: Asked, item_id: str, r: Name = "", p: Annotated[int, Parameter(ge=0)] = 0) -> Response[str]:
+async def item(
+    page: Asked, item_id: Annotated[str, PathParameter(max_length=1000)], r: Name = "", p: Annotated[int, QueryParameter(ge=0)] = 0
+) -> Response[str]:
     """One item and what goes with it. `r` and `p` say which answer, at which place, led here."""
     return await page.build(_item, item_id.removeprefix("/"), r, p)
 
@@ -76,9 +79,9 @@ async def like(page: Asked) -> Response[str]:
 
 
 @get("/why", **OPEN)
-async def why(page: Asked, place: Name, item: Name, items: Annotated[list[str] | None, Parameter(query="of", max_items=100)] = None) -> Response[str]:
+async def why(page: Asked, place: Name, item: Name, of: Annotated[list[str] | None, QueryParameter(max_items=100)] = None) -> Response[str]:
     """What in the history caused a recommendation, and how much."""
-    return await page.build(_why, place, item, items or [])
+    return await page.build(_why, place, item, of or [])
 
 
 def _why(page: Page, place: str, item_id: str, items: list[str]) -> Response[str]:
@@ -92,7 +95,7 @@ def _why(page: Page, place: str, item_id: str, items: list[str]) -> Response[str
 # ---- search ---------------------------------------------------------------------------------------------------------------------
 @get("/search", **OPEN)
 async def search(
-    page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Annotated[str, Parameter(query="max", max_length=20)] = ""
+    page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Annotated[str, QueryParameter(name="max", max_length=20)] = ""
 ) -> Response[str]:
     """Words, a category and a price; each may be missing."""
     return await page.build(_search, menu, q.strip(), category, at_most)
@@ -132,7 +135,7 @@ def _suggest(page: Page, menu: Menu, words: str) -> Response[str]:
 
 # ---- who is asking ---------------------------------------------------------------------------------------------------------------
 @get("/shoppers", **OPEN)
-async def shoppers(page: Asked, q: Name = "", after: Annotated[int, Parameter(ge=0, le=10_000_000)] = 0) -> Response[str]:
+async def shoppers(page: Asked, q: Name = "", after: Annotated[int, QueryParameter(ge=0, le=10_000_000)] = 0) -> Response[str]:
     """The registered shoppers, to look at the pages as one of them. Only where access is open."""
     return await page.build(_shoppers, q.strip(), after)
 
@@ -140,7 +143,7 @@ async def shoppers(page: Asked, q: Name = "", after: Annotated[int, Parameter(ge
 def _shoppers(page: Page, wanted: str, after: int) -> Response[str]:
     store = page.services.store
     ids = [wanted] if wanted else store.user_ids(MOST_SHOPPERS + 1, after)
-    users = [(user_id, store.user(user_id)) for user_id in ids[:MOST_SHOPPERS]]
+    users = [(user_id, store.user(user_id)) for user_id in ids[:MOST_SHOPPERS] if wanted or not user_id.startswith(GUEST)]
     unknown = bool(wanted) and users[0][1] is None and not store.history(wanted, 1)
     return page.render("shoppers.html", users=[] if unknown else users, wanted=wanted, after=after, size=MOST_SHOPPERS, more=len(ids) > MOST_SHOPPERS)
 

@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from daogou.data.rows import Id
 
 COOKIE = "daogou-visit"
+GUEST = "guest-"
+"How the user ids of guests begin."
 LONGEST = 3900
 "Bytes of the cookie's value; browsers keep 4096 of name and value together."
 MOST_OF_ONE = 99
@@ -62,7 +64,7 @@ class Visit(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 
 def start(user: str = "", locale: str = "") -> Visit:
     """A new visit."""
-    return Visit(session="guest-" + secrets.token_hex(8), user=user, locale=locale)
+    return Visit(session=GUEST + secrets.token_hex(8), user=user, locale=locale)
 
 
 def seal(visit: Visit, secret: bytes) -> str:
