@@ -105,6 +105,9 @@ def _progress() -> "Iterator[Progress]":
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for results alone
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -143,7 +146,17 @@ def import_(
     from daogou.store.importing import import_files
 
     with _project(directory) as (project, scenario, store), _progress() as progress:
-        report = import_files(store, scenario, events=events, items=items, users=users, format=format or None, quarantine=project.quarantine, progress=progress)
+        report = import_files(
+            store,
+            scenario,
+            events=events,
+            items=items,
+            users=users,
+            format=format or None,
+            columns=_columns(column),
+            quarantine=project.quarantine,
+            progress=progress,
+        )
     _print(report, as_json, str(report))
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from daogou import plugins
 from daogou.contract import Progress, Recommender, Run
 from daogou.data.dataset import Dataset
-from daogou.data.split import Split, split
+from daogou.data.split import Split
 from daogou.errors import TrainingError, UnknownName
 from daogou.evaluate import Catalogue, Result, Scorer, compare, evaluate, exposure_by, leaks, over_seeds, quality_by_group
 from daogou.evaluate.comparison import Comparison, beside
@@ -21,7 +21,7 @@ from daogou.evaluate.report import Report
 from daogou.rank import blend
 from daogou.rank.blend import Blend
 from daogou.scenario import Scenario
-from daogou.train.fit import build
+from daogou.train.fit import build, cut
 from daogou.train.memory import Peak
 
 BASELINES: Mapping[str, dict[str, Any]] = {"recent": {"kind": "popular", "half_life_days": 7.0}, "ease": {"kind": "ease"}}
@@ -81,9 +81,9 @@ class _Protocol:
 
     def __init__(self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], seeds: int, threads: int, progress: Progress | None) -> None:
         how = scenario.evaluation
-        goal = [name for name in how.goal if name in data.event_names]
-        self.parts: Split = split(data, protocol, test_days=how.test_days, goal=goal, repeats=how.repeats)  # type: ignore[arg-type]
-        self.repeats, self.warnings = how.repeats, list[str]()
+        self.warnings = list[str]()
+        self.parts: Split = cut(data, how, protocol=protocol, warn=self.warnings.append)
+        self.repeats = how.repeats
         self.fit_s: dict[str, float] = {}
         self.apart: dict[str, dict[str, Result]] = {}
         catalogue = Catalogue.of(self.parts.train)
@@ -93,7 +93,7 @@ class _Protocol:
         for name in everyone:
             if name not in settings and name not in plugins.names("model"):
                 raise UnknownName("model", name, {*settings, *plugins.names("model")}, field="models")
-        everything = msgspec.structs.replace(scenario, models={name: settings.get(name, {}) for name in everyone})
+        everything = msgspec.structs.replace(scenario, models={name: {} for name in everyone} | settings)
         found: dict[str, list[Result]] = {}
         for seed in range(seeds):
             fitted = self._fit(everything, everyone, Run(seed=seed, threads=threads, progress=progress))

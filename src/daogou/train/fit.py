@@ -25,7 +25,7 @@ from daogou.engine import Engine, Request
 from daogou.errors import ConfigError, DataError, ReleaseError, UnknownName
 from daogou.rank.blend import Blend
 from daogou.release import Fitted, Manifest, Release, open_current, open_release
-from daogou.scenario import Project, Scenario
+from daogou.scenario import Evaluation, Project, Scenario
 from daogou.store import Store
 from daogou.train import release as releases
 from daogou.train.gate import compare_unseen, refusal
@@ -190,13 +190,31 @@ def _chosen(project: Project, scenario: Scenario, models: Sequence[str] | None) 
 
 def _split(data: Dataset, training: _Training) -> Split | None:
     """The scenario's protocol; None where there is too little to measure anything."""
-    how = training.scenario.evaluation
-    goal = [name for name in how.goal if name in data.event_names]
     try:
-        return split(data, how.protocol, test_days=how.test_days, goal=goal, repeats=how.repeats, seed=training.run.seed)
+        return cut(data, training.scenario.evaluation, seed=training.run.seed, warn=training.warn)
     except DataError as e:
         training.warn(f"nothing could be measured: {e}")
         return None
+
+
+def cut(data: Dataset, how: Evaluation, *, protocol: str = "", seed: int = 0, warn: Callable[[str], None]) -> Split:
+    """`data` cut as the scenario evaluates, or by another `protocol`.
+
+    A young shop whose events do not yet cover the window gets the last tenth instead, and is told.
+
+    Raises:
+        DataError: there is too little to measure anything.
+    """
+    goal = [name for name in how.goal if name in data.event_names]
+    by_days = partial(split, data, protocol or how.protocol, goal=goal, repeats=how.repeats, seed=seed)  # type: ignore[arg-type]
+    try:
+        return by_days(test_days=how.test_days)
+    except DataError as e:
+        if not how.test_days:
+            raise
+        parts = by_days(test_days=0)
+        warn(f"measured on the last tenth of the events instead of {how.test_days:g} days: {e}")
+        return parts
 
 
 def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training, step: str) -> tuple[dict[str, Recommender], dict[str, Fitted]]:
