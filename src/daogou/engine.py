@@ -86,8 +86,6 @@ class Engine:
         "How often each model, or the store, failed while answering."
         self._store, self._history, self._request_id = store, history, request_id
         self._signals = tuple(name for name, weight in scenario.events.items() if weight != 0)
-        excluded = {event for place in scenario.placements for event in place.exclude}
-        self._telling = frozenset({event for event, weight in scenario.events.items() if weight} | excluded)
         self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
         self._models: Mapping[str, Recommender] = release.models if release else {}
         self._blends = {place.name: self._blend(place) for place in scenario.placements}
