@@ -21,6 +21,7 @@ from daogou.errors import TrainingError
 from daogou.families import top_k
 from daogou.rank.normalise import Moments, moments, z_scores
 from daogou.scenario import Evaluation, Placement
+from daogou.selection import best
 
 K = 10
 DEPTH = 150  # items of each model among which the ascent looks
@@ -153,8 +154,8 @@ def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: b
         some, right = asked[rows], wanted[rows]
         parts = [blend.part(name, some) for name in blend.models]
         open_BI = _open(blend, some, targets.known_I)
-        best = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
-        codes = _union([*best, _padded(right, longest)], width)
+        top = [top_k(part.scores_BI, depth, open_BI[:, : part.scores_BI.shape[1]]).codes_BK for part in parts]
+        codes = _union([*top, _padded(right, longest)], width)
         z.append(np.stack([z_scores(taken(part.scores_BI, codes), part.moments) for part in parts], axis=2))
         ok = codes >= 0
         allowed.append(ok & np.take_along_axis(open_BI, np.where(ok, codes, 0).astype(np.int64), 1))
@@ -173,14 +174,14 @@ def ascend(asked: Questions, names: Sequence[str] | None = None, *, k: int = K) 
         return {name: 1.0 / len(names) for name in names}
     some = asked._replace(z_BCM=np.ascontiguousarray(asked.z_BCM[:, :, [asked.names.index(name) for name in names]]))
     starts = [np.full(len(names), 1.0 / len(names)), *np.eye(len(names))]
-    _, best = max((_ascend(some, start, k) for start in starts), key=lambda found: found[0])
-    return {name: round(float(w), 6) for name, w in zip(names, best, strict=True)}
+    _, found = max((_ascend(some, start, k) for start in starts), key=lambda tried: tried[0])
+    return {name: round(float(w), 6) for name, w in zip(names, found, strict=True)}
 
 
 def _ascend(asked: Questions, start: NDArray[np.float64], k: int) -> tuple[float, NDArray[np.float64]]:
-    weights, best = start, _ndcg(asked, start, k)
+    weights, highest = start, _ndcg(asked, start, k)
     for _ in range(SWEEPS):
-        before = best
+        before = highest
         for m in range(len(weights)):
             for value in _tries(weights, m):
                 trial = weights.copy()
@@ -188,11 +189,11 @@ def _ascend(asked: Questions, start: NDArray[np.float64], k: int) -> tuple[float
                 if trial.sum() <= 0:
                     continue
                 found = _ndcg(asked, trial / trial.sum(), k)
-                if found > best + 1e-9:
-                    best, weights = found, trial / trial.sum()
-        if best - before < 1e-5:
+                if found > highest + 1e-9:
+                    highest, weights = found, trial / trial.sum()
+        if highest - before < 1e-5:
             break
-    return best, weights
+    return highest, weights
 
 
 def _tries(weights: NDArray[np.float64], m: int) -> list[float]:
@@ -202,12 +203,9 @@ def _tries(weights: NDArray[np.float64], m: int) -> list[float]:
 
 def _ndcg(asked: Questions, weights: NDArray[np.float64], k: int) -> float:
     """Mean NDCG@k of the weighted sum."""
-    total_BC = np.where(asked.allowed_BC, asked.z_BCM @ weights.astype(np.float32), -np.inf)
-    n = min(k, total_BC.shape[1])
-    top = np.argpartition(-total_BC, n - 1, axis=1)[:, :n]
-    order = np.argsort(-np.take_along_axis(total_BC, top, 1), axis=1, kind="stable")
-    gain = np.take_along_axis(asked.gain_BC, np.take_along_axis(top, order, 1), 1)
-    return float(np.mean((gain @ (1.0 / np.log2(np.arange(n) + 2.0))) / asked.ideal_B))
+    top = best((asked.z_BCM @ weights.astype(np.float32)), asked.allowed_BC, min(k, asked.z_BCM.shape[1]), -np.inf)[0]
+    gain = np.take_along_axis(asked.gain_BC, np.maximum(top, 0), 1) * (top >= 0)
+    return float(np.mean((gain @ (1.0 / np.log2(np.arange(top.shape[1]) + 2.0))) / asked.ideal_B))
 
 
 def _open(blend: Blend, queries: Queries, known_I: Mask | None) -> Mask:
