@@ -109,11 +109,15 @@ class Additive(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns texts or images into vectors. Vectors of different `id` or `version` are not comparable."""
+    """Turns texts or photos into vectors. Vectors of another `id`, `version` or `weights` are not comparable; `encode.stamp` names the three."""
 
     id: str
-    version: str
+    kind: str  # what it reads: `text` (str) or `image` (bytes of a file)
     dim: int
+    version: str
+
+    @property
+    def weights(self) -> str: ...  # sha256 of its weights; "" where it has none
 
     def encode(self, things: Sequence[str | bytes]) -> tuple[Scores, Mask]: ...  # unit vectors [n, dim]; False where there is no vector
 

@@ -1,0 +1,104 @@
+"""Vectors by the hash of what was encoded: only what changed is encoded again.
+
+One SQLite file for each encoder, version and weights, in the `vectors/` directory of a project. A cache: a file that is damaged or of other dimensions is made
+anew. It holds hashes and numbers, no text, and keeps no more than twice what was last asked for.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from daogou.contract import Encoder, Mask, Progress, Scores
+from daogou.encode import stamp
+
+log = structlog.get_logger("daogou.encode")
+
+BATCH = 256  # encoded, then written: what a kill loses
+SPARE = 10_000  # rows kept beyond twice those asked for
+ASKED = 900  # parameters of one query that SQLite takes in any version
+
+
+def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None = None, progress: Progress | None = None) -> tuple[Scores, Mask]:
+    """Unit vectors [n, dim] and where there is one, as `one.encode` gives them but rounded to half precision, the same with the cache and without.
+
+    Args:
+        directory: of the cache; None = encode everything.
+    """
+    keys = [hashlib.sha256(thing.encode("utf-8", "surrogatepass") if isinstance(thing, str) else thing).digest() for thing in things]
+    place = {key: n for n, key in enumerate(keys)}  # of equal things the last: all have one vector
+    if directory is None:
+        found: dict[bytes, bytes] = {}
+        found |= _new(one, things, place, found, progress, None)
+    else:
+        found = _through(directory, one, things, place, progress)
+    out_ND, mask_N = np.zeros((len(keys), one.dim), np.float32), np.zeros(len(keys), np.bool_)
+    for n, key in enumerate(keys):
+        if row := found[key]:
+            out_ND[n], mask_N[n] = np.frombuffer(row, np.float16), True
+    return out_ND, mask_N
+
+
+def _through(directory: Path, one: Encoder, things: Sequence[str | bytes], place: dict[bytes, int], progress: Progress | None) -> dict[bytes, bytes]:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{stamp(one)}-{one.dim}.sqlite3"
+    try:
+        with closing(_open(path)) as db:
+            found = _known(db, list(place), one.dim)
+    except sqlite3.DatabaseError as e:
+        log.warning("the cache of vectors is damaged and made anew", file=path.name, found=str(e))
+        for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            file.unlink(missing_ok=True)
+        found = {}
+    with closing(_open(path)) as db:
+        found |= _new(one, things, place, found, progress, db)
+        _prune(db, place)
+    return found
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=60)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = OFF")  # a cache: after a power cut it is made anew
+    db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
+    return db
+
+
+def _known(db: sqlite3.Connection, keys: list[bytes], dim: int) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for first in range(0, len(keys), ASKED):
+        some = keys[first : first + ASKED]
+        found |= dict(db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({','.join('?' * len(some))})", some).fetchall())
+    return {key: row for key, row in found.items() if len(row) in (0, 2 * dim)}
+
+
+def _new(
+    one: Encoder, things: Sequence[str | bytes], place: dict[bytes, int], found: dict[bytes, bytes], progress: Progress | None, db: sqlite3.Connection | None
+) -> dict[bytes, bytes]:
+    """What is not in `found`, encoded and written. No vector is an empty one, so that it is not tried again."""
+    left = [key for key in place if key not in found]
+    made: dict[bytes, bytes] = {}
+    for first in range(0, len(left), BATCH):
+        some = left[first : first + BATCH]
+        vectors_ND, mask_N = one.encode([things[place[key]] for key in some])
+        rows = {key: row.tobytes() if ok else b"" for key, row, ok in zip(some, vectors_ND.astype(np.float16), mask_N.tolist(), strict=True)}
+        made |= rows
+        if db is not None:
+            with db:
+                db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows.items())
+        if progress is not None:
+            progress(f"encode: {one.id}", min(first + BATCH, len(left)), len(left))
+    return made
+
+
+def _prune(db: sqlite3.Connection, asked: dict[bytes, int]) -> None:
+    (kept,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+    if kept > 2 * len(asked) + SPARE:
+        with db:
+            db.execute("CREATE TEMP TABLE asked (key BLOB PRIMARY KEY)")
+            db.executemany("INSERT INTO asked VALUES (?)", ((key,) for key in asked))
+            db.execute("DELETE FROM vectors WHERE key NOT IN (SELECT key FROM asked)")
