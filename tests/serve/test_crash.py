@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ ROUNDS = 3
 SEED = 20_261_124
 SERVE = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from daogou.scenario import Project
 from daogou.serve.run import serve
@@ -38,10 +40,10 @@ def start(directory: Path) -> tuple["subprocess.Popen[bytes]", int]:
     while True:
         assert process.poll() is None and time.monotonic() < deadline, "the server did not start"
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return process, port
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return process, port
         except OSError:
             time.sleep(0.05)
 
@@ -60,7 +62,7 @@ def send(port: int, name: str, acknowledged: list[str], sizes: random.Random) ->
             if response.status == 200 and json.loads(response.read())["accepted"] == len(batch):
                 acknowledged += batch
     except (OSError, http.client.HTTPException):
-        return
+        connection.close()
 
 
 @pytest.mark.promise("D1")
@@ -84,6 +86,5 @@ def test_kill_9_loses_no_acknowledged_event(trained: Project) -> None:
         missing = {event_id for one in acknowledged for event_id in one} - kept
         assert not missing, f"seed {SEED}, round {round_}: {len(missing)} acknowledged events are gone"
     assert sum(map(len, acknowledged)) > 50 * ROUNDS
-    with sqlite3.connect(trained.directory / "store.sqlite3") as database:
+    with closing(sqlite3.connect(trained.directory / "store.sqlite3")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()

@@ -1,4 +1,4 @@
-"""Thousands of wrong and odd requests, made from the document: none may end in a 5xx, and every answer has the documented shape."""
+"""Hundreds of wrong and odd requests, made from the document: none may end in a 5xx, and every answer has the documented shape."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from daogou.serve.app import create_app
 from daogou.serve.wire import Problem
 
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance]
-CASES = 22  # a route
+CASES = 14  # a route
 SETTINGS: dict[str, Any] = {
     "max_examples": CASES,
     "deadline": None,
@@ -63,7 +63,7 @@ def test_no_request_ends_in_a_server_error(document: Any, mode: GenerationMode) 
         except Unsatisfiable:  # a route that takes nothing cannot be asked wrongly
             without_input.add(operation.label)
     assert len(operations) >= 22
-    assert sent > 400
+    assert sent > 270
     assert without_input <= {"GET /healthz", "GET /readyz"}
 
 

@@ -39,8 +39,8 @@ def test_a_flood_of_questions_is_shed_and_passes(trained: Project, loopback: Cal
                 if response.status_code != 200:
                     retry.append(response.headers["retry-after"])
 
-            for _ in range(4):
-                await asyncio.gather(*(one() for _ in range(150)))
+            for _ in range(3):
+                await asyncio.gather(*(one() for _ in range(100)))
             health = await client.get("/healthz")
             assert health.status_code == 200
         return statuses, retry
@@ -52,7 +52,7 @@ def test_a_flood_of_questions_is_shed_and_passes(trained: Project, loopback: Cal
         statuses, retry = asyncio.run(flood(port))
         engine.recommend = recommend
         assert set(statuses) == {200, 503}
-        assert statuses.count(200) >= 4 * 16  # those that may always wait were answered
+        assert statuses.count(200) >= 3 * 16  # those that may always wait were answered
         assert all(int(seconds) >= 1 for seconds in retry)
         assert app.state.services.desk.waiting == 0
         for _ in range(5):
