@@ -15,7 +15,9 @@ DIFFERS: dict[str, dict[str, Any]] = {
 }
 "Class attributes of the contract suite by model."
 
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sasrec": {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 30, "patience": 30, "negatives": 0, "dropout": 0.0, "learning_rate": 1e-2},
+}
 "Hyperparameters that suit tiny data, where the defaults do not."
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from daogou.config import hyper
+from daogou.errors import ConfigError
 from daogou.networks.sequence import Sequence, SequenceConfig
 
 
@@ -23,11 +24,18 @@ class SasRec(Sequence):
     Settings = SasRecConfig
     config: SasRecConfig
 
+    def __init__(self, config: SasRecConfig | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        if self.config.dimensions % self.config.heads:
+            raise ConfigError(
+                f"{self.config.heads} heads do not divide {self.config.dimensions} dimensions", fix="choose dimensions as a multiple of heads", field="heads"
+            )
+
     def _states(self, k: Any) -> Any:
-        return _Stack(k, self.config)
+        return _stack(k, self.config)
 
 
-def _Stack(k: Any, config: SasRecConfig) -> Any:
+def _stack(k: Any, config: SasRecConfig) -> Any:
     ops = k.ops
 
     class Block(k.layers.Layer):  # type: ignore[misc, name-defined]

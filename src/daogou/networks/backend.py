@@ -5,59 +5,84 @@ written once, in layers, for every backend.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from daogou.errors import MissingExtra
 
-Step = Callable[[Sequence[Any]], float]
+BACKENDS = ("jax", "torch", "tensorflow")
+
+
+def require() -> None:
+    """Called where a network is imported, so that what is missing is said before any work.
+
+    Raises:
+        MissingExtra: Keras or every backend is not installed.
+    """
+    if find_spec("keras") is None:
+        raise MissingExtra("keras", "deep")
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted and find_spec(wanted) is None:
+        raise MissingExtra(f"{wanted}, which KERAS_BACKEND asks for,", "torch" if wanted == "torch" else "deep")
+    if not any(find_spec(name) for name in BACKENDS):
+        raise MissingExtra("a backend for Keras (jax)", "deep")
 
 
 def keras(threads: int = 0) -> Any:
-    """The `keras` module, configured before its first import: backend, home directory, and threads (JAX reads ``NPROC`` once).
+    """The `keras` module, configured before its first import: backend, home directory, and threads.
+
+    `threads` binds JAX only at its first use in the process: it reads ``NPROC`` once. PyTorch takes it each time.
 
     Raises:
         MissingExtra: Keras or a backend is not installed.
     """
-    if find_spec("keras") is None:
-        raise MissingExtra("keras", "deep")
-    if "KERAS_BACKEND" not in os.environ:
-        installed = [name for name in ("jax", "torch", "tensorflow") if find_spec(name)]
-        if not installed:
-            raise MissingExtra("a backend for Keras (jax)", "deep")
-        os.environ["KERAS_BACKEND"] = installed[0]
+    require()
+    os.environ.setdefault("KERAS_BACKEND", next(name for name in BACKENDS if find_spec(name)))
     # Keras writes a settings file into its home on import: not into the user's.
     os.environ.setdefault("KERAS_HOME", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "daogou" / "keras"))
     if threads:
         os.environ.setdefault("NPROC", str(threads))
     import keras as module
 
+    if threads and module.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
     return module
 
 
-def training_step(objective: Any, optimizer: Any) -> Step:
-    """A function from a batch (the inputs of `objective`) to its loss, which also moves the weights.
+class Step(Protocol):
+    """One training step: takes a batch (the inputs of the objective), moves the weights, returns the loss as the backend's scalar.
 
-    `objective` is a built Keras model whose output is the scalar loss; `optimizer` a Keras optimizer.
+    The scalar may not have been computed yet: reading it waits for it, so whoever reads it one step later lets the backend work meanwhile.
     """
-    return {"jax": _jax_step, "torch": _torch_step, "tensorflow": _tensorflow_step}[keras().backend.backend()](objective, optimizer)
+
+    def __call__(self, batch: Sequence[Any]) -> Any: ...
+
+    def flush(self) -> None:
+        """Makes sure that the variables of model and optimizer hold what the step has learned."""
 
 
-class _JaxStep:
+def training_step(objective: Any, optimizer: Any) -> Step:
+    """`objective` is a built Keras model whose output is the scalar loss; `optimizer` a Keras optimizer built for its trainable variables."""
+    kinds: dict[str, Any] = {"jax": _Jax, "torch": _Torch, "tensorflow": _TensorFlow}
+    step: Step = kinds[keras().backend.backend()](objective, optimizer)
+    return step
+
+
+class _Jax:
     def __init__(self, objective: Any, optimizer: Any) -> None:
         import jax
 
-        optimizer.build(objective.trainable_variables)
-        self._objective, self._optimizer = objective, optimizer
+        self._variables = (objective.trainable_variables, objective.non_trainable_variables, optimizer.variables)
         self._state = self._read()
 
         def loss(trainable: Any, fixed: Any, batch: Any) -> Any:
-            value, fixed = objective.stateless_call(trainable, fixed, *batch, training=True)
-            return value, fixed
+            return objective.stateless_call(trainable, fixed, *batch, training=True)
 
         def step(state: Any, batch: Any) -> Any:
             trainable, fixed, slots = state
@@ -68,80 +93,80 @@ class _JaxStep:
         self._step = jax.jit(step, donate_argnums=0)
 
     def _read(self) -> Any:
-        return tuple(
-            [v.value for v in group] for group in (self._objective.trainable_variables, self._objective.non_trainable_variables, self._optimizer.variables)
-        )
+        import jax.numpy as jnp
 
-    def __call__(self, batch: Sequence[Any]) -> float:
+        # Copies: the step gives its state away to be overwritten, and the variables must stay readable meanwhile.
+        return tuple([jnp.array(v.value, copy=True) for v in group] for group in self._variables)
+
+    def __call__(self, batch: Sequence[Any]) -> Any:
         self._state, value = self._step(self._state, tuple(batch))
-        return float(value)
+        return value
 
     def flush(self) -> None:
-        """Writes the state back into the model: the compiled step keeps its own copy."""
-        groups = (self._objective.trainable_variables, self._objective.non_trainable_variables, self._optimizer.variables)
-        for variables, values in zip(groups, self._state, strict=True):
+        for variables, values in zip(self._variables, self._state, strict=True):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         self._state = self._read()
 
 
-def _jax_step(objective: Any, optimizer: Any) -> Step:
-    return _JaxStep(objective, optimizer)
+class _Torch:
+    def __init__(self, objective: Any, optimizer: Any) -> None:
+        self._objective, self._optimizer = objective, optimizer
 
+    def __call__(self, batch: Sequence[Any]) -> Any:
+        import torch
 
-def _torch_step(objective: Any, optimizer: Any) -> Step:
-    optimizer.build(objective.trainable_variables)
-
-    def step(batch: Sequence[Any]) -> float:
-        objective.zero_grad()
-        value = objective(*batch, training=True)
+        self._objective.zero_grad()
+        value = self._objective(*batch, training=True)
         value.backward()
-        gradients = [v.value.grad for v in objective.trainable_variables]
-        import torch
-
+        variables = self._objective.trainable_variables
         with torch.no_grad():
-            optimizer.apply(gradients, objective.trainable_variables)
-        return float(value.detach())
+            self._optimizer.apply([v.value.grad for v in variables], variables)
+        return value.detach()
 
-    return step
-
-
-def _tensorflow_step(objective: Any, optimizer: Any) -> Step:
-    import tensorflow as tf
-
-    optimizer.build(objective.trainable_variables)
-
-    @tf.function(reduce_retracing=True)
-    def compiled(*batch: Any) -> Any:
-        with tf.GradientTape() as tape:
-            value = objective(*batch, training=True)
-        optimizer.apply(tape.gradient(value, objective.trainable_variables), objective.trainable_variables)
-        return value
-
-    return lambda batch: float(compiled(*batch))
+    def flush(self) -> None:
+        """The variables themselves were moved."""
 
 
-def flush(step: Step) -> None:
-    """Makes sure that the model's own variables hold what the step has learned."""
-    if isinstance(step, _JaxStep):
-        step.flush()
+class _TensorFlow:
+    def __init__(self, objective: Any, optimizer: Any) -> None:
+        import tensorflow as tf
+
+        @tf.function(reduce_retracing=True)
+        def step(*batch: Any) -> Any:
+            with tf.GradientTape() as tape:
+                value = objective(*batch, training=True)
+            optimizer.apply(tape.gradient(value, objective.trainable_variables), objective.trainable_variables)
+            return value
+
+        self._step = step
+
+    def __call__(self, batch: Sequence[Any]) -> Any:
+        return self._step(*batch)
+
+    def flush(self) -> None:
+        """The variables themselves were moved."""
 
 
-def inference(model: Any) -> Callable[..., np.ndarray]:
-    """`model` as a function of numpy arrays, compiled where the backend compiles; weights as they are now."""
-    backend = keras().backend.backend()
-    if backend == "jax":
-        import jax
+class Inference:
+    """A built model as a function of numpy arrays: compiled once for each shape where the backend compiles, always with the weights as they are now."""
 
-        trainable, fixed = [v.value for v in model.trainable_variables], [v.value for v in model.non_trainable_variables]
-        call = jax.jit(lambda t, f, *inputs: model.stateless_call(t, f, *inputs, training=False)[0])
-        return lambda *inputs: np.asarray(call(trainable, fixed, *inputs))
-    if backend == "torch":
-        import torch
+    def __init__(self, model: Any) -> None:
+        self._model, self._backend = model, keras().backend.backend()
+        if self._backend == "jax":
+            import jax
 
-        def run(*inputs: Any) -> np.ndarray:
+            self._variables = (model.trainable_variables, model.non_trainable_variables)
+            # Weights are arguments and not constants: a new epoch compiles nothing.
+            self._call = jax.jit(lambda trainable, fixed, *inputs: model.stateless_call(trainable, fixed, *inputs, training=False)[0])
+
+    def __call__(self, *inputs: Any) -> np.ndarray:
+        if self._backend == "jax":
+            return np.asarray(self._call(*([v.value for v in group] for group in self._variables), *inputs))
+        if self._backend == "torch":
+            import torch
+
             with torch.no_grad():
-                return model(*inputs, training=False).cpu().numpy()
-
-        return run
-    return lambda *inputs: np.asarray(model(*inputs, training=False))
+                found: np.ndarray = self._model(*inputs, training=False).cpu().numpy()
+                return found
+        return np.asarray(self._model(*inputs, training=False))

@@ -3,8 +3,9 @@
 It knows batches and a loss; it does not know what they mean.
 """
 
+import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,100 +18,131 @@ from daogou.config import Config, hyper
 from daogou.contract import Run
 from daogou.errors import TrainingError
 from daogou.networks import weights
-from daogou.networks.backend import flush, keras, training_step
+from daogou.networks.backend import Step, keras, training_step
 
 Batches = Callable[[np.random.Generator], Iterator[Sequence[np.ndarray]]]
+"One epoch of batches from a generator of random numbers."
 
 
 class LoopConfig(Config):
     """Hyperparameters that every network shares."""
 
     epochs: Annotated[int, Meta(ge=1, description="Passes over the data at most.")] = 20
-    learning_rate: Annotated[float, hyper("Peak step length of Adam.", 3e-4, 3e-3, log=True, gt=0)] = 1e-3
-    warmup_steps: Annotated[int, Meta(ge=0, description="Steps of linear warm-up.")] = 100
+    learning_rate: Annotated[float, hyper("Peak step length of Adam.", 3e-4, 1e-2, log=True, gt=0)] = 1e-3
+    warmup_steps: Annotated[int, Meta(ge=0, description="Steps of linear warm-up; at most a tenth of all steps are used for it.")] = 100
     weight_decay: Annotated[float, hyper("Decoupled L2 (AdamW).", 0, 0.1, ge=0)] = 0.0
     patience: Annotated[int, Meta(ge=1, description="Epochs without a better validation figure before it stops.")] = 3
     clip_norm: Annotated[float, Meta(ge=0, description="Largest gradient norm; 0 = no clipping.")] = 5.0
 
 
-class _Saved(msgspec.Struct):
+class Fitted(msgspec.Struct):
+    """How far a fit is, or was."""
+
     epoch: int = 0
-    best: float | None = None
     stale: int = 0
+    figures: list[float] = []
+    "What `validate` found after each epoch."
 
 
-def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: Run, *, validate: Callable[[], float] | None, what: str) -> list[float]:
+def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: Run, *, validate: Callable[[], float] | None, what: str, of: str) -> Fitted:
     """Trains `objective` (a built model whose output is the loss) and leaves the best weights in it.
 
-    `batches` yields one epoch from a generator seeded by (seed, epoch), so that a resumed run sees what an unbroken one would have. `validate` returns a
-    figure to maximise; without it all epochs are run. Returns the validation figures by epoch.
+    Args:
+        batches: yields one epoch. Its random numbers follow from (seed, epoch), so that a resumed run sees what an unbroken one would have.
+        steps: batches in an epoch, for schedule and progress.
+        validate: a figure to maximise, taken after each epoch; without it all epochs are run and the last weights stay.
+        what: name for progress and errors.
+        of: fingerprint of everything the result depends on (see `fingerprint`): only a checkpoint of the same is resumed.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite. Nothing of the epoch was kept.
     """
-    k = keras(run.threads)
-    schedule = k.optimizers.schedules.CosineDecay(
-        0.0 if config.warmup_steps else config.learning_rate,
-        max(1, steps * config.epochs - config.warmup_steps),
-        alpha=0.05,
-        warmup_target=config.learning_rate if config.warmup_steps else None,
-        warmup_steps=config.warmup_steps,
-    )
-    optimizer = k.optimizers.AdamW(schedule, weight_decay=config.weight_decay, beta_2=0.98, global_clipnorm=config.clip_norm or None)
+    optimizer = _optimizer(keras(run.threads), config, steps)
     optimizer.build(objective.trainable_variables)
-    saved, best = _resume(objective, optimizer, run.checkpoint)
+    home = run.checkpoint / of[:32] if run.checkpoint else None
+    state, best = _resume(objective, optimizer, home)
     step = training_step(objective, optimizer)
-    figures: list[float] = []
-    for epoch in range(saved.epoch, config.epochs):
-        total, n = 0.0, 0
-        for batch in batches(np.random.default_rng([run.seed, epoch])):
-            loss = step(batch)
-            if not np.isfinite(loss):
-                raise TrainingError(f"{what}: the loss became {loss} in epoch {epoch + 1}", fix="lower learning_rate, or look for extreme values in the data")
-            total, n = total + loss, n + 1
-            if run.progress:
-                run.progress(f"{what} epoch {epoch + 1}/{config.epochs} loss {total / n:.3f}", n, steps)
-        flush(step)
+    while state.epoch < config.epochs and state.stale < config.patience:
+        label = f"{what} epoch {state.epoch + 1}/{config.epochs}"
+        _epoch(step, batches(np.random.default_rng([run.seed, state.epoch])), steps, run, label)
+        step.flush()
         if validate is None:
             best = weights.read(objective)
         else:
-            figures.append(validate())
-            saved.stale += 1
-            if saved.best is None or figures[-1] > saved.best:
-                saved.best, saved.stale, best = figures[-1], 0, weights.read(objective)
-        saved.epoch = epoch + 1
-        _keep(objective, optimizer, best, saved, run.checkpoint)
-        if saved.stale >= config.patience:
-            break
+            figure = validate()
+            state.stale += 1
+            if not state.figures or figure > max(state.figures):
+                state.stale, best = 0, weights.read(objective)
+            state.figures.append(figure)
+        state.epoch += 1
+        if home:
+            _keep(objective, optimizer, best, state, home)
     weights.write(objective, best)
-    return figures
+    return state
 
 
-def _resume(objective: Any, optimizer: Any, directory: Path | None) -> tuple[_Saved, dict[str, np.ndarray]]:
-    """State of an interrupted run, or of the beginning. A checkpoint of another network is refused by `weights.write`."""
-    if directory is None or not (directory / "current").exists():
-        return _Saved(), weights.read(objective)
-    home = directory / (directory / "current").read_text()
-    weights.write(objective, load_file(home / "now.safetensors"))
-    slots = load_file(home / "optimizer.safetensors")
+def fingerprint(*parts: Any) -> str:
+    """sha256 over arrays, text and configuration: two fits of one fingerprint give the same weights."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part.tobytes() if isinstance(part, np.ndarray) else msgspec.json.encode(part))
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def _optimizer(k: Any, config: LoopConfig, steps: int) -> Any:
+    total = max(1, steps * config.epochs)
+    warm = min(config.warmup_steps, total // 10)
+    rate = k.optimizers.schedules.CosineDecay(
+        0.0 if warm else config.learning_rate, total - warm, alpha=0.02, warmup_target=config.learning_rate if warm else None, warmup_steps=warm
+    )
+    return k.optimizers.AdamW(rate, weight_decay=config.weight_decay, beta_2=0.98, global_clipnorm=config.clip_norm or None)
+
+
+def _epoch(step: Step, batches: Iterable[Sequence[np.ndarray]], steps: int, run: Run, label: str) -> None:
+    total, n, pending = 0.0, 0, None
+    for batch in batches:
+        loss, pending = pending, step(batch)
+        if loss is not None:
+            total, n = total + _finite(loss, label), n + 1
+            if run.progress:
+                run.progress(f"{label} loss {total / n:.3f}", n, steps)
+    if pending is not None:
+        total, n = total + _finite(pending, label), n + 1
+        if run.progress:
+            run.progress(f"{label} loss {total / n:.3f}", n, steps)
+
+
+def _finite(loss: Any, label: str) -> float:
+    value = float(loss)
+    if not np.isfinite(value):
+        raise TrainingError(f"{label}: the loss became {value}", expected="a number", fix="lower learning_rate, or look for extreme values in the data")
+    return value
+
+
+def _resume(objective: Any, optimizer: Any, home: Path | None) -> tuple[Fitted, dict[str, np.ndarray]]:
+    """State of an interrupted run, or of the beginning."""
+    if home is None or not (home / "current").exists():
+        return Fitted(), weights.read(objective)
+    kept = home / (home / "current").read_text("ascii")
+    weights.write(objective, load_file(kept / "now.safetensors"), random=True)
+    slots = load_file(kept / "optimizer.safetensors")
     for n, variable in enumerate(optimizer.variables):
         variable.assign(slots[f"{n:03d}"])
-    return msgspec.json.decode((home / "state.json").read_bytes(), type=_Saved), load_file(home / "best.safetensors")
+    return msgspec.json.decode((kept / "state.json").read_bytes(), type=Fitted), load_file(kept / "best.safetensors")
 
 
-def _keep(objective: Any, optimizer: Any, best: dict[str, np.ndarray], saved: _Saved, directory: Path | None) -> None:
+def _keep(objective: Any, optimizer: Any, best: dict[str, np.ndarray], state: Fitted, home: Path) -> None:
     """A checkpoint is a directory of its own, named by a pointer that is replaced last: a kill leaves the one before it."""
-    if directory is None:
-        return
-    home = directory / f"epoch-{saved.epoch:04d}"
-    home.mkdir(parents=True, exist_ok=True)
-    save_file(best, home / "best.safetensors")
-    save_file(weights.read(objective), home / "now.safetensors")
-    save_file({f"{n:03d}": np.asarray(v) for n, v in enumerate(optimizer.variables)}, home / "optimizer.safetensors")
-    (home / "state.json").write_bytes(msgspec.json.encode(saved))
-    side = directory / "current.new"
-    side.write_text(home.name)
-    side.replace(directory / "current")
-    for old in directory.glob("epoch-*"):
-        if old != home:
+    kept = home / f"epoch-{state.epoch:04d}"
+    kept.mkdir(parents=True, exist_ok=True)
+    save_file(best, kept / "best.safetensors")
+    save_file(weights.read(objective, random=True), kept / "now.safetensors")
+    save_file({f"{n:03d}": weights.array(v) for n, v in enumerate(optimizer.variables)}, kept / "optimizer.safetensors")
+    (kept / "state.json").write_bytes(msgspec.json.encode(state))
+    side = home / "current.new"
+    side.write_text(kept.name, "ascii")
+    side.replace(home / "current")
+    for old in home.glob("epoch-*"):
+        if old != kept:
             shutil.rmtree(old)

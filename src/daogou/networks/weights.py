@@ -4,6 +4,7 @@ A variable's path begins with the running name of its model (``sequential_1/…`
 after its first part: ``003.block_0/query/kernel``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ import numpy as np
 from daogou.errors import ReleaseError
 
 
-def read(model: Any) -> dict[str, np.ndarray]:
-    """Arrays by key, in the model's order. Random-number states are not knowledge and stay out."""
-    return {key: array(v) for key, v in _variables(model)}
+def read(model: Any, *, random: bool = False) -> dict[str, np.ndarray]:
+    """Copies of the arrays by key, in the model's order. The states of random numbers are not knowledge: `random` asks for them (checkpoints)."""
+    return {key: array(v).copy() for key, v in _variables(model, random)}
 
 
-def write(model: Any, arrays: dict[str, np.ndarray]) -> None:
+def write(model: Any, arrays: Mapping[str, Any], *, random: bool = False) -> None:
     """Puts arrays of `read` into a model built the same way.
 
     Raises:
         ReleaseError: other layers or shapes than the model has.
     """
-    variables = dict(_variables(model))
+    variables = dict(_variables(model, random))
     if variables.keys() != arrays.keys():
         odd = sorted(variables.keys() ^ arrays.keys())[0]
         raise ReleaseError(f"the weights are of another network (first difference: {odd})", fix="train again with this version")
@@ -32,8 +33,8 @@ def write(model: Any, arrays: dict[str, np.ndarray]) -> None:
         variable.assign(arrays[key])
 
 
-def _variables(model: Any) -> list[tuple[str, Any]]:
-    kept = [v for v in model.variables if "seed_generator" not in v.path]
+def _variables(model: Any, random: bool) -> list[tuple[str, Any]]:
+    kept = [v for v in model.variables if random or "seed_generator" not in v.path]
     return [(f"{n:03d}.{v.path.split('/', 1)[-1]}", v) for n, v in enumerate(kept)]
 
 

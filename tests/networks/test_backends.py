@@ -1,0 +1,80 @@
+"""The same weights give the same scores on every backend that is installed. Keras takes one backend for each process, hence the subprocesses."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from daogou.errors import MissingExtra
+from daogou.networks import backend
+
+FIT = """
+import sys
+from pathlib import Path
+from daogou import plugins
+from daogou.contract import Run
+from daogou.testing.toy import random_dataset
+name, settings, folder = sys.argv[1], __import__("json").loads(sys.argv[2]), Path(sys.argv[3])
+plugins.load("model", name)(**settings).fit(random_dataset(3), Run(seed=1, threads=1)).save(folder)
+"""
+
+SCORE = """
+import sys
+from pathlib import Path
+import numpy as np
+from daogou import plugins
+from daogou.networks.backend import keras
+from daogou.testing.toy import random_dataset
+name, folder, out = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+scores = plugins.load("model", name).load(folder).score(random_dataset(3).queries())
+print(keras().backend.backend())
+np.save(out, scores)
+"""
+
+NETWORKS = {"sasrec": {"dimensions": 16, "length": 12, "epochs": 2, "negatives": 16}}
+
+
+def python(code, *arguments, backend):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("other", ["torch", "tensorflow"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_trained_on_one_backend_score_alike_on_another(name, other, tmp_path):
+    for package in ("keras", "jax", other):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    python(FIT, name, json.dumps(NETWORKS[name]), tmp_path / "jax", backend="jax")
+    assert python(SCORE, name, tmp_path / "jax", tmp_path / "a.npy", backend="jax").endswith("jax")
+    assert python(SCORE, name, tmp_path / "jax", tmp_path / "b.npy", backend=other).endswith(other)
+    python(FIT, name, json.dumps(NETWORKS[name]), tmp_path / other, backend=other)
+    python(SCORE, name, tmp_path / other, tmp_path / "c.npy", backend="jax")
+    on_jax, elsewhere, trained_elsewhere = (np.load(tmp_path / f"{n}.npy") for n in "abc")
+    finite = np.isfinite(on_jax)
+    assert finite.any() and (np.isfinite(elsewhere) == finite).all() and (np.isfinite(trained_elsewhere) == finite).all()
+    assert np.abs(on_jax[finite] - elsewhere[finite]).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("installed", "asked", "message"),
+    [
+        ((), None, r"keras is not installed; pip install 'daogou\[deep\]'"),
+        (("keras",), None, r"a backend for Keras \(jax\) is not installed; pip install 'daogou\[deep\]'"),
+        (("keras", "jax"), "torch", r"torch, which KERAS_BACKEND asks for, is not installed; pip install 'daogou\[torch\]'"),
+    ],
+)
+def test_what_is_missing_is_said(monkeypatch, installed, asked, message):
+    monkeypatch.setattr(backend, "find_spec", lambda name: name in installed or None)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if asked:
+        monkeypatch.setenv("KERAS_BACKEND", asked)
+    with pytest.raises(MissingExtra, match=message):
+        backend.require()
