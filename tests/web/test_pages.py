@@ -30,7 +30,7 @@ def row(page: httpx.Response, title: str) -> list[str]:
 
 
 def reasons(page: httpx.Response) -> list[str]:
-    return [unescape(text) for text in re.findall(r"</svg><span>([^<]+)</span>\s*</a>\s*</article>", page.text)]
+    return [unescape(text) for text in re.findall(r'</svg><span>([^<]+)</span><span class="aside">Why', page.text)]
 
 
 # ---- home ----------------------------------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> 
         at_most=f"{limit:g}" if limit is not None else "",
         filter=filter,
         answer=answer,
+        most=MOST_FOUND,
         categories=categories,
         rows=else_where,
     )

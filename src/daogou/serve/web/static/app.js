@@ -72,7 +72,7 @@ box.addEventListener("keydown", (event) => {
     event.preventDefault();
   } else if (event.key === "Enter" && at >= 0 && !list.hidden) {
     event.preventDefault();
-    options()[at].querySelector("a").click();
+    options()[at].click();
   }
 });
 box.addEventListener("focus", () => open(list.childElementCount > 0));
