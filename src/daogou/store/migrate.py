@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from daogou.errors import StoreError
 from daogou.store.schema import HEAD, metadata
 
+SCRIPTS = Path(__file__).parent / "migrations"
+
 _version = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 
 
@@ -76,6 +78,6 @@ def configuration(conn: sa.Connection) -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["connection"] = conn
     return config

@@ -4,6 +4,7 @@ Putting replaces a row as a whole; patching changes what is given and nothing el
 a put that does not mention `consent` leaves it as it was, because a nightly import of customers must not undo someone's refusal.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from daogou.store.schema import insert, items, users
 FACTS = tuple(name for name in ITEMS if name != "item_id")
 DTYPES: dict[str, Any] = {"number": pl.Float64, "time": pl.Int64, "flag": pl.Boolean}  # every other kind is text
 LOOKED_UP = 500
+INT64 = 1 << 63
 
 Row = TypeVar("Row", Item, User)
 
@@ -38,10 +40,21 @@ def checked(rows: Iterable[Row], kind: type[Row]) -> list[Row]:
     except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as e:
         found, _, path = str(e).partition(" - at `$")
         raise UsageError(f"a row that cannot be stored: {found}", where=kind.__name__.lower() + "s", field=path.rstrip("`")) from e
-    key = f"{kind.__name__.lower()}_id"
-    if any("\0" in getattr(row, key) for row in rows):
-        raise UsageError(f"{key} holds a NUL character", expected="text without it", field=key)
+    _check(rows)
     return rows
+
+
+def _check(rows: Sequence[Item | User]) -> None:
+    """What types do not say."""
+    for n, row in enumerate(rows):
+        key = "item_id" if isinstance(row, Item) else "user_id"
+        if "\0" in getattr(row, key):
+            raise UsageError(f"{key} holds a NUL character", expected="text without it", field=f"[{n}].{key}")
+        if isinstance(row, Item):
+            if row.price and math.isinf(row.price):
+                raise UsageError("price is infinite", expected="a number, or null", field=f"[{n}].price")
+            if row.created and not -INT64 <= row.created < INT64:
+                raise UsageError("created does not fit 64 bits", expected="microseconds since 1970, UTC", field=f"[{n}].created")
 
 
 # ---- items
@@ -172,7 +185,9 @@ def _structs(frame: pl.DataFrame, kind: type[Row], fixed: Mapping[str, str]) -> 
         facts = {name: given.pop(name) for name in fixed if name in given}
         out.append({**facts, "attributes": given})
     try:
-        return msgspec.convert(out, list[kind])  # type: ignore[valid-type]
-    except msgspec.ValidationError as e:
-        found, _, path = str(e).partition(" - at `$")
+        rows = msgspec.convert(out, list[kind])  # type: ignore[valid-type]
+        _check(rows)
+        return rows
+    except (msgspec.ValidationError, UsageError) as e:
+        found, _, path = (e.found, "", e.field) if isinstance(e, UsageError) else str(e).partition(" - at `$")
         raise DataError(f"a row that cannot be stored: {found}", where=f"row {path.rstrip('`')}", fix="leave such rows out") from e

@@ -26,7 +26,7 @@ from daogou.store.writer import Writer
 
 T = TypeVar("T")
 
-CHUNK_ROWS = 50_000  # of an import: one transaction, and as long as another writer may have to wait (about a third of a second)
+CHUNK_ROWS = 100_000  # of an import: one transaction, and as long as another writer may have to wait (well under a second)
 CACHED_ITEMS = 50_000
 
 
@@ -290,8 +290,9 @@ class Store:
         if target.exists() and target.samefile(self._path):
             raise UsageError("a backup cannot replace the store itself", fix="give another path", field="path")
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        copy = sqlite3.connect(part)
+        copy: sqlite3.Connection | None = None
         try:
+            copy = sqlite3.connect(part)
             with self._reader.connect() as conn:
                 source: Any = conn.connection.driver_connection
                 source.backup(copy)  # all pages in one step: one moment, and no writer waits for it
@@ -303,7 +304,8 @@ class Store:
         except (sqlite3.Error, OSError) as e:
             raise StoreError(f"the backup could not be written ({e})", fix="give a path on a disk with room", where=str(target)) from e
         finally:
-            copy.close()
+            if copy:
+                copy.close()
             part.unlink(missing_ok=True)
 
     # ---- privacy
