@@ -168,12 +168,12 @@ def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: b
 
 
 def ascend(asked: Questions, names: Sequence[str] | None = None, *, k: int = K) -> dict[str, float]:
-    """The best weights of some of the models that were asked (default: all), from equal weights and from each model alone."""
+    """The best weights of some of the models that were asked (default: all), from equal weights and from the best model alone."""
     names = asked.names if names is None else tuple(names)
     if len(names) == 1 or not len(asked.ideal_B):
         return {name: 1.0 / len(names) for name in names}
     some = asked._replace(z_BCM=np.ascontiguousarray(asked.z_BCM[:, :, [asked.names.index(name) for name in names]]))
-    starts = [np.full(len(names), 1.0 / len(names)), *np.eye(len(names))]
+    starts = [np.full(len(names), 1.0 / len(names)), max(np.eye(len(names)), key=lambda alone: _ndcg(some, alone, k))]
     _, found = max((_ascend(some, start, k) for start in starts), key=lambda tried: tried[0])
     return {name: round(float(w), 6) for name, w in zip(names, found, strict=True)}
 

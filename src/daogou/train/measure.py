@@ -16,8 +16,8 @@ from daogou.rank import blend
 from daogou.rank.blend import Blend, repeats_at
 from daogou.scenario import Placement, Scenario
 
-MOST_VALIDATION, MOST_TEST = 1500, 4000
-"""Shoppers drawn: a few weights need fewer than a figure with a narrow interval; beyond that, only the time grows."""
+MOST_QUERIES = 4000
+"""Shoppers drawn from validation and test: beyond that, only the time grows."""
 KEPT_METRICS = ("ndcg@10", "recall@10", "precision@10", "hr@10", "mrr@10", "map@10", "coverage@10")
 
 
@@ -36,7 +36,7 @@ def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario,
         seed: which shoppers are drawn where there are very many.
     """
     rng = np.random.default_rng(seed)
-    validation, test = _drawn(parts.validation, MOST_VALIDATION, rng), _drawn(parts.test, MOST_TEST, rng)
+    validation, test = _drawn(parts.validation, rng), _drawn(parts.test, rng)
     blends = _weights(models, scenario, validation)
     repeats = scenario.evaluation.repeats
     scorers: dict[str, Scorer] = dict(models)
@@ -81,8 +81,8 @@ def _without(wanted: Histories, seen: Histories) -> Histories:
     return wanted.keep(~np.isin(wanted.row * size + wanted.item, seen.row * size + seen.item))
 
 
-def _drawn(targets: Targets, most: int, rng: np.random.Generator) -> Targets:
-    return targets if len(targets) <= most else targets[np.sort(rng.choice(len(targets), most, replace=False))]
+def _drawn(targets: Targets, rng: np.random.Generator) -> Targets:
+    return targets if len(targets) <= MOST_QUERIES else targets[np.sort(rng.choice(len(targets), MOST_QUERIES, replace=False))]
 
 
 def _figures(result: Result, metric: str) -> dict[str, Any]:
