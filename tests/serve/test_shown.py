@@ -4,6 +4,7 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
@@ -106,6 +107,15 @@ def test_nobody_is_counted_and_not_stored() -> None:
     log.add(answered(5), None, None, "place")
     log.flush()
     assert (memory.rows, counted(metrics, "nobody")) == ([], 5)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257, "a\0b"])
+def test_a_name_that_the_store_refuses_does_not_sink_the_rows_of_others(client: Client, app: Litestar, name: str) -> None:
+    for person in ("before", name, "after"):
+        answer = client.post("/v1/recommendations", json={"placement": "home.guest", "user_id": person, "k": 2})
+        assert answer.status_code == 200
+    app.state.services.shown.flush()
+    assert [len(app.state.store.history(person, 10)) for person in ("before", "after")] == [2, 2]
 
 
 def test_forgetting_holds_for_answers_still_under_way() -> None:

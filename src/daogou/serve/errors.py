@@ -2,10 +2,11 @@
 
 | raised | answered |
 |---|---|
-| UsageError, UnknownName, FilterError | 400 (404 where the name stands in the path) |
-| StoreBusy, Overloaded | 503 with Retry-After |
-| StoreError, StoreLocked, ReleaseError, a failed read of the database | 503 with Retry-After |
-| DataError | 400 |
+| UsageError, UnknownName, FilterError, DataError | 400 |
+| NotFound: what the path names does not exist | 404 |
+| Refused | 401, 403 |
+| Overloaded | 503 with Retry-After; 429 where one address asks too often |
+| StoreError, StoreBusy, StoreLocked, ReleaseError, a failed read of the database | 503 with Retry-After |
 | anything else | 500, the cause in the log and not in the answer |
 """
 
@@ -19,7 +20,7 @@ from litestar.exceptions import HTTPException, InternalServerException, NotFound
 from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import DBAPIError
 
-from daogou.errors import DaogouError, DataError, ReleaseError, StoreBusy, StoreError, UnknownName, UsageError
+from daogou.errors import DaogouError, DataError, ReleaseError, StoreBusy, StoreError, UsageError
 from daogou.serve.wire import Flaw, Problem
 
 log = structlog.get_logger("daogou.serve")
@@ -43,8 +44,8 @@ class NotFound(BadRequest):
 
     status_code = 404
 
-    def __init__(self, kind: str, field: str, value: str) -> None:
-        super().__init__(f"no {kind} with this id", [Flaw(field=field, found=cut(value), expected=f"the id of an existing {kind}")])
+    def __init__(self, kind: str, field: str, found: str, *, fix: str = "") -> None:
+        super().__init__(f"there is no such {kind}", [Flaw(field=field, found=cut(found), expected=f"an existing {kind}", fix=fix)])
 
 
 class Overloaded(DaogouError):
@@ -73,9 +74,8 @@ def answer(status_code: int, detail: str, flaws: Sequence[Flaw] = (), retry_afte
     headers = {} if retry_after_s is None else {"Retry-After": str(max(1, ceil(retry_after_s)))}
     if status_code == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        Problem(status_code=status_code, detail=cut(detail), extra=list(flaws)), status_code=status_code, headers=headers, media_type="application/json"
-    )
+    problem = Problem(status_code=status_code, detail=cut(detail), extra=list(flaws))
+    return Response(problem, status_code=status_code, headers=headers, media_type="application/json")
 
 
 def usage_flaw(error: DaogouError) -> Flaw:
@@ -92,8 +92,7 @@ def on_daogou(request: Request[Any, Any, Any], error: DaogouError) -> Response[P
     if isinstance(error, Overloaded):
         return answer(error.status_code, error.found, [usage_flaw(error)], error.retry_after_s)
     if isinstance(error, UsageError | DataError):
-        in_path = isinstance(error, UnknownName) and error.name in request.path_params.values()
-        return answer(404 if in_path else 400, error.found, [usage_flaw(error)])
+        return answer(400, error.found, [usage_flaw(error)])
     if isinstance(error, StoreError | ReleaseError):
         return on_away(request, error)
     return on_unknown(request, error)
@@ -118,11 +117,7 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[P
     elif error.status_code == 404:
         detail = "no such path; /v1/openapi.json lists those that exist"
     elif error.status_code == 413:
-        flaws = [
-            Flaw(
-                field="body", found="a body that is too large", expected="at most max_body_bytes of [serving]", fix="send fewer rows, or use the :import routes"
-            )
-        ]
+        flaws = [Flaw(field="body", found="too many bytes", expected="at most max_body_bytes of [serving]", fix="send fewer rows, or use :import")]
     elif error.status_code >= 500:
         return on_unknown(request, error)
     problem = answer(error.status_code, detail, flaws)

@@ -28,18 +28,15 @@ class Guard:
         scope: str = handler.opt["scope"]
         key = keys.find(self.store, _token(connection))
         if not keys.may(key, scope):
-            raise Refused(
-                403, f"this key may not do this: it lacks {scope}", expected=f"a key with the scope {scope}", fix=f"daogou keys create --scopes {scope}"
-            )
+            raise Refused(403, "this key may not do this", expected=f"a key with the scope {scope}", fix=f"daogou keys create --scopes {scope}")
         if key.kind == "browser":
             self._browser(connection, list(key.origins))
 
     def _browser(self, connection: ASGIConnection[Any, Any, Any, Any], origins: list[str]) -> None:
         origin = connection.headers.get("origin", "")
         if origin not in origins:
-            raise Refused(
-                403, "this key is for other pages", expected="one of the key's origins", fix="daogou keys create --kind browser --origins " + (origin or "…")
-            )
+            fix = "daogou keys create --kind browser --origins " + (origin or "…")
+            raise Refused(403, "this key is for other pages", expected="one of the key's origins", fix=fix)
         address = connection.client.host if connection.client else ""
         wait_s = self.buckets.take(address)
         if wait_s > 0:

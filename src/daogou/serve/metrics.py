@@ -17,7 +17,7 @@ class Metrics:
         self.seconds = Histogram("daogou_request_seconds", "Time from the first byte in to the last byte out", ["route"], buckets=SECONDS, registry=r)
         self.in_flight = Gauge("daogou_requests_in_flight", "Requests begun and not answered", registry=r)
         self.shed = Counter("daogou_requests_shed", "Requests refused because too many were waiting", registry=r)
-        self.answers = Counter("daogou_answers", "Recommendations by placement", ["placement"], registry=r)
+        self.answers = Counter("daogou_answers", "Answers by placement or question", ["placement"], registry=r)
         self.degraded = Counter("daogou_degraded", "Answers that a model could not give and a simpler one gave", ["placement"], registry=r)
         self.rows = Counter("daogou_rows", "Rows sent in, by table and outcome (accepted, duplicate, rejected)", ["table", "outcome"], registry=r)
         self.shown = Counter("daogou_shown", "Items shown, by outcome (stored, dropped, nobody)", ["outcome"], registry=r)

@@ -22,6 +22,7 @@ from daogou.store import Store
 log = structlog.get_logger("daogou.serve")
 
 SHOWN = "shown"
+LONGEST_ID = 256  # data.rows.Id
 FORGET_S = 60.0  # longer than any answer takes
 BATCH = 500  # rows of one transaction: as many as the store's writer likes to take at once
 
@@ -54,6 +55,7 @@ class ShownLog:
 
     def add(self, answer: Answer, user_id: str | None, session_id: str | None, placement: str) -> None:
         """Notes one answer. A guest is known by the session; who has neither cannot be joined to a later click, and is only counted."""
+        user_id, session_id = _storable(user_id), _storable(session_id)
         person = user_id or session_id
         if person is None:
             self._metrics.shown.labels("nobody").inc(len(answer.items))
@@ -104,6 +106,11 @@ class ShownLog:
                 self.flush()
             except Exception:  # the log of shown items must outlive any surprise of the store
                 log.exception("shown log")
+
+
+def _storable(name: str | None) -> str | None:
+    """A name that the store takes. A question may come with any, and one that it refuses would sink the rows of others."""
+    return name if name and len(name) <= LONGEST_ID and "\0" not in name else None
 
 
 def _events(answer: Answer, person: str, session_id: str | None, placement: str) -> Iterator[Event]:

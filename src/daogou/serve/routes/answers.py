@@ -22,10 +22,7 @@ Language = Annotated[str, QueryParameter(min_length=2, max_length=16, descriptio
 @post("/recommendations", **READ, status_code=200, summary="What to show in a placement")
 async def recommendations(data: JSONBody[Request], services: Given) -> Answer:
     """The items for one placement and one shopper, best first. A shopper that is not known is a guest; `degraded` says that a simpler model answered."""
-    answer = await services.desk.run(services.live.engine.recommend, data)
-    services.metrics.answers.labels(data.placement).inc()
-    if answer.degraded:
-        services.metrics.degraded.labels(data.placement).inc()
+    answer = _counted(data.placement, await services.desk.run(services.live.engine.recommend, data), services)
     if services.project.serving.log_shown:
         services.shown.add(answer, data.user_id, data.session_id, data.placement)
     return answer
@@ -34,7 +31,7 @@ async def recommendations(data: JSONBody[Request], services: Given) -> Answer:
 @post("/rank", **READ, status_code=200, summary="Order the caller's own candidates")
 async def rank(data: JSONBody[RankBody], services: Given) -> Answer:
     """The given items, personally ordered. Items that are not in the catalogue are an error naming them."""
-    return await services.desk.run(
+    answer = await services.desk.run(
         services.live.engine.rank,
         data.user_id,
         data.items,
@@ -44,25 +41,26 @@ async def rank(data: JSONBody[RankBody], services: Given) -> Answer:
         locale=data.locale,
         details=data.details,
     )
+    return _counted("rank", answer, services)
 
 
 @get("/items/{item_id:str}/similar", **READ, summary="Items like this one")
 async def similar(item_id: ItemId, services: Given, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What may stand in this item's place."""
-    return await _about(services.live.engine.similar, item_id, k, locale, services)
+    return _counted("similar", await _about(services.live.engine.similar, item_id, k, locale, services), services)
 
 
 @get("/items/{item_id:str}/bought-together", **READ, summary="Items that go with this one")
 async def bought_together(item_id: ItemId, services: Given, k: Neighbours = 10, locale: Language = "en") -> Answer:
     """What people take beside this item."""
-    return await _about(services.live.engine.bought_together, item_id, k, locale, services)
+    return _counted("bought-together", await _about(services.live.engine.bought_together, item_id, k, locale, services), services)
 
 
 async def _about(ask: Callable[[str, int, str], Answer], item_id: str, k: int, locale: str, services: Services) -> Answer:
     try:
         return await services.desk.run(ask, item_id, k, locale)
-    except UnknownName:
-        raise NotFound("answer of this kind", "path", "the scenario names no placement for it") from None
+    except UnknownName as e:
+        raise NotFound("answer", "path", e.found, fix="name a placement for it under [answers] of the scenario") from e
     except UsageError as e:
         if e.field.startswith("items"):
             raise NotFound("item", "item_id", item_id) from e
@@ -78,7 +76,7 @@ async def search(
     locale: Language = "en",
 ) -> Answer:
     """Items whose words match, best first."""
-    return await services.desk.run(services.live.engine.search, q, filter, k, locale=locale)
+    return _counted("search", await services.desk.run(services.live.engine.search, q, filter, k, locale=locale), services)
 
 
 @get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)
@@ -88,6 +86,13 @@ def placements(services: Given) -> list[PlacementAnswer]:
         PlacementAnswer(name=p.name, title=p.title, about=p.about, size=p.size, retrieve=list(p.retrieve), filter=p.filter)
         for p in services.scenario.placements
     ]
+
+
+def _counted(question: str, answer: Answer, services: Services) -> Answer:
+    services.metrics.answers.labels(question).inc()
+    if answer.degraded:
+        services.metrics.degraded.labels(question).inc()
+    return answer
 
 
 router = Router("/", route_handlers=[recommendations, rank, similar, bought_together, search, placements], tags=["answers"])
