@@ -33,7 +33,11 @@ def test_no_word_stands_for_two_drawings() -> None:
     [
         ("GROCERY > FLUID MILK PRODUCTS", "milk"),
         ("GROCERY > SOMETHING NOBODY DREW", "groceries"),  # the nearest level above that is known
-        ("PRODUCE > FROZEN PIZZA", "pizza"),  # the most special level, and its longest word
+        ("PRODUCE > FROZEN PIZZA", "pizza"),  # the longest word
+        ("Grocery > Bag Snacks > Corn Chips", "chips"),  # what two levels say
+        ("Grocery > Domestic Wine > Fruit Varietal Wines", "wine"),
+        ("Beef > Natural Beef", "steak"),  # a weak picture stands behind any other
+        ("Apparel > Team Sport", "clothes"),  # short words count whole: no tea in a team
         ("GROCERY > DOG FOODS", "pet"),
         ("食品 > 牛奶", "milk"),
         ("Shoes > Running", "shoes"),

@@ -38,6 +38,7 @@ class Drawing(Struct, frozen=True, forbid_unknown_fields=True):
     words: tuple[str, ...]
     colours: tuple[str, ...]
     draw: str
+    weak: bool = False
 
 
 def _table(name: str) -> dict[str, object]:
@@ -81,14 +82,23 @@ def cover(title: str, key: str) -> str:
 
 @lru_cache(maxsize=65536)
 def drawing_for(category: str) -> str | None:
-    """Name of the drawing whose words fit best: the most special level of the path that knows a word decides, its longest word wins."""
-    levels = [level for level in reversed(category.split(">")) if level.strip()]
-    for text in levels:
-        flat = " " + " ".join(re.findall(r"[^\W_]+", text.lower()))
-        known = [(len(word), name) for name, one in drawings().items() for word in one.words if (word in flat if ord(word[0]) > 0x2E80 else f" {word}" in flat)]
-        if known:
-            return max(known)[1]
-    return None
+    """Name of the drawing whose words fit best: every level of the path counts by its longest known word, the most general one by half."""
+    levels = [" " + " ".join(re.findall(r"[^\W_]+", level.lower())) + " " for level in category.split(">")]
+    weights = [0.5, *([1.0] * (len(levels) - 1))] if len(levels) > 1 else [1.0]
+    scores: dict[tuple[bool, float], str] = {}
+    for name, drawing in drawings().items():
+        score = sum(
+            weight * max((len(word) for word in drawing.words if _known(word, level)), default=0) for weight, level in zip(weights, levels, strict=True)
+        )
+        if score:
+            scores.setdefault((not drawing.weak, score), name)
+    return scores[max(scores)] if scores else None
+
+
+def _known(word: str, level: str) -> bool:
+    if ord(word[0]) > 0x2E80:  # no spaces between words
+        return word in level
+    return f" {word}" in level if len(word) > 3 else f" {word} " in level or f" {word}s " in level
 
 
 @lru_cache(maxsize=1024)

@@ -38,9 +38,9 @@ def lines(page: Page) -> list[Line]:
 
 
 def total(of: list[Line]) -> float | None:
-    """Sum of the amounts, None where one is unknown."""
-    amounts = [line.amount for line in of]
-    return None if None in amounts else sum(amount for amount in amounts if amount is not None)
+    """Sum of the amounts that are known, None where none is."""
+    amounts = [line.amount for line in of if line.amount is not None]
+    return sum(amounts) if amounts else None
 
 
 @get("/cart", **OPEN)

@@ -2,12 +2,15 @@
 
 import threading
 import time
+import weakref
+from collections import Counter
 
-import polars as pl
+import numpy as np
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from daogou.store import Store
+from daogou.catalogue import Catalogue
+from daogou.filters import Words
 
 FRESH_S = 60.0
 "How long a count may be old while the catalogue changes; it is a menu, not an answer."
@@ -16,29 +19,36 @@ FEWEST = 2
 
 
 class Menu:
-    """Counts the catalogue when it has changed, and not more often than once in `FRESH_S`."""
+    """Counts a catalogue when it has changed, and not more often than once in `FRESH_S`."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
+        self._counted: weakref.ref[Catalogue] | None = None  # a release that is gone must not stay in memory for a menu
         self._version, self._until = -1, 0.0
         self._lock = threading.Lock()
 
-    def of(self, store: Store) -> list[str]:
+    def of(self, catalogue: Catalogue) -> list[str]:
         """Names of the top categories, those with most items first."""
         with self._lock:
-            if store.catalogue_version != self._version and time.monotonic() >= self._until:
-                self._version, self._until = store.catalogue_version, time.monotonic() + FRESH_S
-                self._names = _top(store.item_table({}))
-        return self._names
+            another = self._counted is None or self._counted() is not catalogue
+            if another or (self._version != catalogue.version and time.monotonic() >= self._until):
+                self._counted, self._version, self._until = weakref.ref(catalogue), catalogue.version, time.monotonic() + FRESH_S
+                self._names = top(catalogue)
+            return self._names
 
 
 Shared = NamedDependency[SkipValidation[Menu]]
 """Annotation of a handler's argument `menu`."""
 
 
-def _top(table: pl.DataFrame) -> list[str]:
-    if "category" not in table.columns:
-        return []
-    top = table["category"].cast(pl.String).drop_nulls().str.split(">").list.first().str.strip_chars().alias("name")
-    counts = top.value_counts(sort=True).filter((pl.col("name") != "") & (pl.col("count") >= FEWEST))
-    return counts.sort(["count", "name"], descending=[True, False])["name"].to_list()
+def top(catalogue: Catalogue) -> list[str]:
+    """The first parts of the category paths of everything that is offered."""
+    with catalogue.lock:
+        column = catalogue.column("category")
+        assert isinstance(column, Words)
+        codes_I = column.codes_I[catalogue.offered_I[: len(column.codes_I)]]
+    numbers, counts = np.unique(codes_I[codes_I >= 0], return_counts=True)
+    sizes: Counter[str] = Counter()
+    for number, count in zip(numbers, counts, strict=True):
+        sizes[column.text(int(number)).partition(">")[0].strip()] += int(count)
+    return [name for name, count in sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])) if name and count >= FEWEST]

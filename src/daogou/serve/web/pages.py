@@ -35,7 +35,7 @@ def _home(page: Page, menu: Menu) -> Response[str]:
     past = page.known.events
     where = "home" if page.visit.user or past else "guest"
     recent = page.services.store.items(list(dict.fromkeys(event.item_id for event in past[:12]))[:4])
-    return page.render("home.html", rows=shelves.shelves(page, where), categories=menu.of(page.services.store), recent=recent)
+    return page.render("home.html", rows=shelves.shelves(page, where), categories=menu.of(page.services.live.engine.catalogue), recent=recent)
 
 
 # ---- one item -------------------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> 
     terms += [f"price <= {limit:g}"] if limit is not None else []
     filter = " and ".join(terms)
     answer = shelves.found(page, words, filter, MOST_FOUND)
-    categories = menu.of(page.services.store)
+    categories = menu.of(page.services.live.engine.catalogue)
     else_where = shelves.shelves(page, "home" if page.visit.user else "guest")[:1] if not answer.items else []
     return page.render(
         "search.html",
@@ -130,7 +130,7 @@ async def suggest(page: Asked, menu: Shared, q: Words = "") -> Response[str]:
 
 def _suggest(page: Page, menu: Menu, words: str) -> Response[str]:
     answer = page.services.live.engine.search(words, "", MOST_SUGGESTED, locale=page.speech.locale, unfinished=True) if words else None
-    near = [name for name in menu.of(page.services.store) if words and words.lower() in name.lower()][:2]
+    near = [name for name in menu.of(page.services.live.engine.catalogue) if words and words.lower() in name.lower()][:2]
     return page.render("_suggest.html", q=words, answer=answer, categories=near)
 
 
