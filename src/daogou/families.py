@@ -25,13 +25,14 @@ from daogou.contract import Codes, Mask, Queries, Reason, Run, Scores, TopK
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.errors import ReleaseError, TrainingError
+from daogou.products import sparse_dense
 from daogou.selection import best
 
 State = dict[str, "NDArray[Any] | sp.csr_matrix"]
 
 EXPLAINED_EVENTS = 20  # a left-out explanation scores the query once for each of the newest events: bounded
 ROUNDING = 1e-6  # a relative change of the score below this is float32 noise, not a cause
-DENSE_SHARE = 0.01  # above this share of non-zeros a dense product is faster than a sparse one
+SINGLES = 8  # up to so many queries scipy's product has the lower overhead
 
 
 def top_k(scores_BI: Scores, k: int, allowed: Mask | None = None, *, positive: bool = False) -> TopK:
@@ -200,18 +201,14 @@ class ItemItem(Base):
         phi_BF = self._features(queries.history)
         if sp.issparse(self.weights_FI):
             return np.asarray((phi_BF @ self.weights_FI).todense(), np.float32)
-        if phi_BF.nnz > DENSE_SHARE * phi_BF.shape[0] * phi_BF.shape[1] and phi_BF.shape[0] > 8:
-            return np.asarray(phi_BF.toarray() @ self.weights_FI, np.float32)
-        return np.asarray(phi_BF @ self.weights_FI, np.float32)
+        return sparse_dense(phi_BF, self.weights_FI) if len(queries) > SINGLES else np.asarray(phi_BF @ self.weights_FI, np.float32)
 
     def explain(self, queries: Queries, item: int) -> list[Reason]:
         """Exact: the score is the sum of these contributions (source items merged)."""
         if item < 0 or item >= self.n_items:
             return []
         inputs = self._inputs(queries.history)
-        column = self.weights_FI[:, [item]]
-        column_F = column.toarray()[:, 0] if sp.issparse(column) else np.asarray(column)[:, 0]
-        share_N = inputs.value_N * column_F[inputs.feature_N]
+        share_N = inputs.value_N * entries(self.weights_FI, inputs.feature_N, item)
         items, where = np.unique(queries.history.item[inputs.event_N], return_inverse=True)
         return _strongest([Reason(int(i), float(w), "exact") for i, w in zip(items, np.bincount(where, share_N, len(items)), strict=True)])
 
@@ -220,6 +217,18 @@ class ItemItem(Base):
 
     def _restore(self, state: State) -> None:
         self.weights_FI = state["weights"]
+
+
+def entries(weights_FI: "NDArray[np.float32] | sp.csr_matrix", rows_N: NDArray[np.int64], column: int) -> Scores:
+    """[N] the weights of some rows in one column. A sparse matrix is read row by row: its columns cost a pass over everything it holds."""
+    if not sp.issparse(weights_FI):
+        return np.asarray(weights_FI[rows_N, column], np.float32)
+    rows, place_N = np.unique(rows_N, return_inverse=True)
+    some = weights_FI[rows]
+    at = np.flatnonzero(some.indices == column)
+    values = np.zeros(len(rows), np.float32)
+    np.add.at(values, np.searchsorted(some.indptr, at, side="right") - 1, some.data[at])
+    return values[place_N]
 
 
 class Vectors(Base):
