@@ -1,0 +1,165 @@
+"""Learning a ranker nested in time: retrievers see what lies before the label window, labels come from the window, and nothing else does.
+
+    retrievers fitted on  Split.train   (events before the window)
+    labels from           Split.validation
+    judged on             Split.test, never read here
+
+The window also has to say when to stop: the queries are dealt into folds, each fold stops a fit on the others, the last fit takes all of them with the
+trees that the folds agree on. The folds' own queries are ranked by the fit that did not see them, which says what the ranker is worth against the blend.
+
+Axes: B queries of a batch, C candidates, F features, N examples, Q queries.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daogou.contract import Recommender, Run
+from daogou.data.dataset import Dataset
+from daogou.data.split import Targets
+from daogou.errors import TrainingError
+from daogou.rank.blend import ROWS
+from daogou.rank.facts import Facts
+from daogou.rank.ranker import DEPTH, Examples, Ranked, Ranker
+
+FOLDS = 3
+MOST_QUERIES = 6000
+NEGATIVES = 100  # candidates kept for each query beside those that were taken; all are ranked when a fold is judged
+FEWEST = 30  # queries with a taken candidate; below, chance would be learned
+K = 10
+
+
+class Learned(NamedTuple):
+    """A ranker over retrievers, and what it is worth on queries that it did not learn from: NDCG@10, ranker − blend, with its 95 % interval."""
+
+    ranked: Ranked
+    gain: float
+    low: float
+    high: float
+    queries: int
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is better than the blend by more than chance."""
+        return self.low > 0
+
+    def __str__(self) -> str:
+        return f"{self.gain:+.4f} NDCG@10 against the blend [{self.low:+.4f}, {self.high:+.4f}] on {self.queries} shoppers of the validation window"
+
+
+def learn(
+    models: Mapping[str, Recommender],
+    weights: Mapping[str, float],
+    new: Callable[[], Ranker],
+    before: Dataset,
+    targets: Targets,
+    run: Run,
+    *,
+    repeats: bool,
+    request_time: bool,
+    depth: int = DEPTH,
+) -> Learned:
+    """Learns to rank what `models` propose.
+
+    Args:
+        models: fitted on `before` alone.
+        weights: the blend's.
+        new: makes an unfitted ranker.
+        before: everything before the label window.
+        targets: the window's questions and answers.
+        request_time: whether features may read when a question is asked: not where the protocol's times give the answer away (leave-one-out).
+
+    Raises:
+        TrainingError: too few questions whose answer was among the candidates.
+    """
+    rng = np.random.default_rng(run.seed)
+    if len(targets) > MOST_QUERIES:
+        targets = targets[np.sort(rng.choice(len(targets), MOST_QUERIES, replace=False))]
+    ranked = Ranked(models, weights, Facts.of(before), None, repeats=repeats, request_time=request_time, depth=depth)
+    asked = gather(ranked, targets)
+    found_Q = np.add.reduceat(np.append(asked.examples.gain_N, 0.0), _starts(asked.examples)) > 0 if len(targets) else np.zeros(0, np.bool_)
+    if found_Q.sum() < FEWEST:
+        raise TrainingError(f"only {int(found_Q.sum())} questions have their answer among the candidates", expected=f"at least {FEWEST}", fix='rank = "blend"')
+    fits, order_N = _cross_fit(asked.examples, new, run, rng)
+    gain_Q = _ndcg(asked, order_N) - _ndcg(asked, asked.blend_N)
+    ranked.ranker = new().agreed(fits).fit(_thinned(asked.examples, rng), run)
+    gain, error = float(gain_Q.mean()), float(gain_Q.std(ddof=1) / np.sqrt(len(gain_Q)))
+    return Learned(ranked, gain, gain - 1.96 * error, gain + 1.96 * error, len(gain_Q))
+
+
+class Gathered(NamedTuple):
+    """Examples of Q queries with what the blend says of each, and how many items were wanted."""
+
+    examples: Examples
+    blend_N: NDArray[np.float32]
+    wanted_Q: NDArray[np.int64]
+
+
+def gather(ranked: Ranked, targets: Targets) -> Gathered:
+    """The candidates of every question, with features, and which of them were wanted. Memory: 4·N·F bytes."""
+    features, gains, sizes, blends = [], [], [], []
+    for first in range(0, len(targets), ROWS):
+        some = targets[first : first + ROWS]
+        queries = some.queries
+        parts = [ranked.part(name, queries) for name in ranked.models]
+        blend_BI = ranked.blended(parts, len(queries))
+        open_BI = ranked.open(queries)
+        if some.known_I is not None:
+            open_BI &= some.known_I[: open_BI.shape[1]]
+        codes = ranked.candidates(parts, blend_BI, open_BI)
+        there = codes >= 0
+        seen = ranked.features.of(parts, queries, blend_BI, codes)
+        key = np.arange(len(codes))[:, None] * np.int64(ranked.n_items) + codes
+        gain = np.isin(key, some.wanted.row * ranked.n_items + some.wanted.item)
+        features.append(seen[there])
+        gains.append(gain[there].astype(np.float32))
+        sizes.append(there.sum(axis=1))
+        blends.append(np.take_along_axis(blend_BI, np.where(there, codes, 0).astype(np.int64), 1)[there])
+    examples = Examples(np.concatenate(features), np.concatenate(gains), np.concatenate(sizes), ranked.features.names)
+    return Gathered(examples, np.concatenate(blends), targets.wanted.lengths)
+
+
+def _cross_fit(examples: Examples, new: Callable[[], Ranker], run: Run, rng: np.random.Generator) -> tuple[list[Ranker], NDArray[np.float32]]:
+    """A fit for each fold that stopped on it, and every example's score by the fit that did not see its query."""
+    n = len(examples.sizes_Q)
+    fold_Q = rng.permutation(n) % FOLDS
+    fold_N = np.repeat(fold_Q, examples.sizes_Q)
+    order_N = np.zeros(len(examples.gain_N), np.float32)
+    fits = []
+    for fold in range(FOLDS):
+        watch = examples.of(np.flatnonzero(fold_Q == fold))
+        fit = new().fit(_thinned(examples.of(np.flatnonzero(fold_Q != fold)), rng), run, watch)
+        order_N[fold_N == fold] = fit.predict(watch.features_NF)
+        fits.append(fit)
+    return fits, order_N
+
+
+def _thinned(examples: Examples, rng: np.random.Generator) -> Examples:
+    """At most NEGATIVES candidates of each query that were not taken, drawn evenly, and all that were."""
+    row_N = np.repeat(np.arange(len(examples.sizes_Q)), examples.sizes_Q)
+    chance = np.where(examples.gain_N > 0, -1.0, rng.random(len(row_N)))
+    order = np.lexsort((chance, row_N))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - _starts(examples)[row_N]
+    taken_Q = np.bincount(row_N, examples.gain_N > 0, len(examples.sizes_Q))
+    keep = place < taken_Q[row_N] + NEGATIVES
+    sizes = np.bincount(row_N[keep], minlength=len(examples.sizes_Q))
+    return Examples(examples.features_NF[keep], examples.gain_N[keep], sizes, examples.names)
+
+
+def _ndcg(asked: Gathered, order_N: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[Q] NDCG@10 of the candidates in that order."""
+    sizes, gain = asked.examples.sizes_Q, asked.examples.gain_N
+    row_N = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((-order_N, row_N))
+    place_N = np.arange(len(order)) - _starts(asked.examples)[row_N]
+    top = place_N < K
+    dcg = np.bincount(row_N[top], gain[order][top] / np.log2(place_N[top] + 2.0), len(sizes))
+    ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(K) + 2.0))])
+    return np.asarray(dcg / np.maximum(ideal[np.minimum(asked.wanted_Q, K)], 1e-12))
+
+
+def _starts(examples: Examples) -> NDArray[np.int64]:
+    return np.cumsum(examples.sizes_Q) - examples.sizes_Q
