@@ -84,6 +84,22 @@ def test_a_release_that_is_missing_a_model_says_so(client, site, monkeypatch) ->
     assert "by simpler models than usual" in page.text
 
 
+def test_what_has_no_name_is_not_shown_nor_noted_as_shown(client, site) -> None:
+    store, engine = site.app.state.store, site.app.state.live.engine
+    store.patch_item(Item(item_id="10051", title=None))
+    engine.catalogue_changed(["10051"])
+    try:
+        before = time.time_ns() // 1000
+        page = client.get("/item/10055")  # the sauce that goes with it
+        assert "10051" not in cards(page) and len(row(page, "Often bought together")) == 5
+        site.app.state.services.shown.flush()
+        shown = [(e.item_id, e.position) for e in store.history(client.person, 100) if e.event == "shown" and e.time >= before]
+        assert ("10051", 0) not in shown and {item for item, _ in shown} == set(cards(page))
+    finally:
+        store.patch_item(Item(item_id="10051", title="FARM STYLE PASTA"))
+        engine.catalogue_changed(["10051"])
+
+
 # ---- language -------------------------------------------------------------------------------------------------------------------
 def test_the_browser_and_then_the_switch_choose_the_language(client) -> None:
     assert '<html lang="zh-CN">' in client.get("/", headers={"accept-language": "zh-CN,zh;q=0.9"}).text

@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from daogou.data.rows import Item
 from daogou.engine import Answer, Answered, Request
 from daogou.serve.web import roles
+from daogou.serve.web.fields import text_of
 from daogou.serve.web.page import Page, Shelf
 
 SEARCH = "search"
 MOST_CAUSES = 5
+LEAST_SHARE = 0.005
+"Of the evidence: a smaller cause would read 0 %."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,15 @@ def shelf(page: Page, name: str, *, items: Sequence[str] = (), filter: str = "",
             locale=page.speech.locale,
         )
     )
+    answer = _named(answer)
     noted(page, answer, name)
     return Shelf(place, answer, about)
+
+
+def _named(answer: Answer) -> Answer:
+    """Without the items that have no title, unless none has: a number means nothing to a shopper. They leave before the answer is noted as shown."""
+    named = [one for one in answer.items if one.item is not None and text_of(one.item.title)]
+    return replace(answer, items=named) if named else answer
 
 
 def shelves(page: Page, where: str, *, items: Sequence[str] = (), exclude: Iterable[str] = ()) -> list[Shelf]:
@@ -85,6 +97,7 @@ def why(page: Page, name: str, item_id: str, items: Sequence[str]) -> tuple[Answ
     one = answer.items[0]
     strongest = [cause for cause in one.explanation or [] if cause.weight > 0][:MOST_CAUSES]
     total = sum(cause.weight for cause in strongest)
+    strongest = [cause for cause in strongest if cause.weight / total >= LEAST_SHARE]
     rows = {item.item_id: item for item in page.services.store.items([cause.item_id for cause in strongest])}
     return one, [Cause(rows.get(c.item_id) or Item(item_id=c.item_id), c.weight / total, c.how) for c in strongest]
 
