@@ -40,7 +40,8 @@ class Desk:
     """
 
     def __init__(self, *, threads: int | None = None, longest_wait_s: float = 0.1, least: int = 16) -> None:
-        self.threads = threads or min(4, os.cpu_count() or 1)
+        # One core is left to the loop and the store's writer: on two cores a second thread answered no more questions and doubled the wait of events.
+        self.threads = threads or max(1, min(4, (os.cpu_count() or 1) - 1))
         self.longest_wait_s, self.least = longest_wait_s, least
         self.mean_s = 0.002
         self.waiting = 0
