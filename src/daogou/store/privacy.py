@@ -5,9 +5,9 @@ two pages (about 2 of 1,000 erased ids were still to be read in the file). So er
 id is found, the file is rewritten (VACUUM), after which it holds nothing but the rows that are still there.
 """
 
-import mmap
 import re
 import sqlite3
+import subprocess
 import time
 from collections.abc import Sequence
 from hashlib import sha256
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from daogou.errors import StoreBusy
 from daogou.store.records import FACTS
+from daogou.store.scan import occurrences
 from daogou.store.schema import events, items, users
 from daogou.store.writer import Writer
 
@@ -51,57 +52,52 @@ def delete_rows(conn: sa.Connection, user_id: str, item_ids: Sequence[str]) -> t
 
 
 def sweep(writer: Writer, path: Path, names: Sequence[str], number: int | None) -> tuple[bool, int]:
-    """Empties the WAL and reads the files; rewrites them if a name is found. (verified, occurrences in rows about others)"""
+    """Empties the log and reads both files; rewrites them if a name is found. (verified, occurrences in rows about others)
+
+    `number` is the row number that the first of the names had.
+    """
     patterns = [_pattern(name, number if i == 0 else None) for i, name in enumerate(names)]
     deadline = time.monotonic() + PATIENCE_S
-    found = _look(writer, path, patterns, deadline)
-    if found:
-        try:
-            writer.maintain(lambda raw: raw.execute("VACUUM")).result()
-        except StoreBusy:  # no room for the second copy that it needs
-            return False, found
+    try:
         found = _look(writer, path, patterns, deadline)
+        if found:
+            writer.maintain(lambda raw: raw.execute("VACUUM")).result()
+            found = _look(writer, path, patterns, deadline)
+    except (StoreBusy, OSError, subprocess.CalledProcessError):  # no room for the second copy that VACUUM needs, or no process to read with
+        return False, 0
     return found is not None, found or 0
 
 
-def _look(writer: Writer, path: Path, patterns: Sequence[re.Pattern[bytes]], deadline: float) -> int | None:
+def _look(writer: Writer, path: Path, patterns: Sequence[bytes], deadline: float) -> int | None:
     """Occurrences in database and log. None: until the deadline someone kept reading an older moment, so that the log could not be emptied."""
-    while (found := writer.maintain(lambda raw: _occurrences(raw, path, patterns)).result()) is None and time.monotonic() < deadline:
+    while not writer.maintain(_empty_log).result():
+        if time.monotonic() > deadline:
+            return None
         time.sleep(0.05)  # other writes go on meanwhile
-    return found
+    return occurrences([path, path.with_name(path.name + "-wal")], patterns)
 
 
-def _occurrences(raw: sqlite3.Connection, path: Path, patterns: Sequence[re.Pattern[bytes]]) -> int | None:
+def _empty_log(raw: sqlite3.Connection) -> bool:
     raw.execute("PRAGMA busy_timeout=100")  # the queue waits
     try:
         busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         raw.execute("PRAGMA busy_timeout=5000")
-    if busy:
-        return None
-    return sum(occurrences(file, pattern) for file in (path, path.with_name(path.name + "-wal")) for pattern in patterns)
+    return not busy
 
 
-def occurrences(file: Path, pattern: re.Pattern[bytes]) -> int:
-    """How often a pattern occurs in a file's bytes."""
-    if not file.exists() or not file.stat().st_size:
-        return 0
-    with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return sum(1 for _ in pattern.finditer(content))
-
-
-def _pattern(name: str, number: int | None) -> re.Pattern[bytes]:
-    """The bytes to look for (SQLite file format, section 2.1: a record is its header, the types of its values, and the values)."""
+def _pattern(name: str, number: int | None) -> bytes:
+    """Regular expression of the bytes to look for (SQLite file format, section 2.1: a record is its header, the types of its values, and the values)."""
     text = name.encode()
     if len(text) >= DISTINCT_BYTES:
-        return re.compile(re.escape(text))
+        return re.escape(text)
     kind = bytes([13 + 2 * len(text)])  # type of a text of this length; one byte, as the text is short
     # As a key of the unique index: a header of three bytes, the text, the row's number.
     after = b"" if number is None else re.escape(_integer(number))
     key = b"\\x03" + re.escape(kind) + b"[\\x01-\\x06\\x08\\x09]" + re.escape(text) + after
     # As a row of `users`: header without the number (type 0), the text's type, consent, attributes; then the text.
     row = b"\\x00" + re.escape(kind) + b"[\\x00\\x01\\x08\\x09].{1,3}" + re.escape(text)
-    return re.compile(b"(?:" + key + b")|(?:" + row + b")", re.DOTALL)
+    return b"(?:" + key + b")|(?:" + row + b")"
 
 
 def _integer(number: int) -> bytes:

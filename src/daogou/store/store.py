@@ -54,7 +54,7 @@ class Store:
     """Made by `Store.open`. Every method may be called from any thread; writing methods return when the rows are on disk.
 
     All writing methods raise `StoreBusy` when the queue is full or the disk refuses, with nothing half-written, and `UsageError` for
-    rows that are not what their type says.
+    rows that are not what their type says. A process that has a store open must not open its file by other means (see scan.py).
     """
 
     def __init__(self, path: Path, lock: WriterLock | None) -> None:
@@ -162,6 +162,11 @@ class Store:
         """
         with self._reader.connect() as conn:
             return intake.read_events(conn, user_id, limit, events)
+
+    def signals(self, user_id: str, limit: int, events: Collection[str]) -> list[tuple[str, str, int]]:
+        """(item id, event, time) of a user's newest `limit` events of these names, oldest first: `history` for those who ask at every page."""
+        with self._reader.connect() as conn:
+            return intake.read_signals(conn, user_id, limit, events)
 
     def items_with(self, user_id: str, events: Collection[str]) -> set[str]:
         """Ids of the items with which the user has one of these events, however long ago."""

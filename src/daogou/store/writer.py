@@ -61,6 +61,8 @@ class Writer:
             StoreBusy: the queue is full (with `wait`, waits for room instead).
             StoreError: the store is closed.
         """
+        if wait:  # the caller holds one piece at a time: bound enough, and others need not be refused while a large one waits its turn
+            rows = min(rows, self._batch_rows)
         return self._enqueue(_Job(work, rows, after, alone, False), wait)
 
     def maintain(self, work: Callable[[sqlite3.Connection], T]) -> "Future[T]":
