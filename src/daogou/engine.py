@@ -49,6 +49,8 @@ SEARCHED = ("title", "category", "brand")
 KEPT_FILTERS = 256
 CAUSES = 5
 """Items of the history named by one explanation."""
+RECENT = 50
+"""Newest events among which a reason finds the item it names; an explanation looks at all of them."""
 
 
 class Listed(NamedTuple):
@@ -208,7 +210,7 @@ class Engine:
         if user_id is None:
             return NOBODY, False
         try:
-            past = self._store.history(user_id, self._history, events=self._signals)
+            past = self._store.signals(user_id, self._history, self._signals)
             had = self._store.items_with(user_id, place.exclude) if place.exclude else frozenset()
             user = self._store.user(user_id)
         except Exception as e:
@@ -325,6 +327,8 @@ class Engine:
     def _answer(
         self, request: Request, listed: Sequence[Listed], ranked: Ranked | None, b: int, questions: Queries | None, *, degraded: bool, name: str | None = None
     ) -> Answer:
+        if questions is not None and not request.explain:
+            questions = _recent(questions)
         causes = [self._causes(one, ranked, b, questions, request) for one in listed]
         ids = [self.catalogue.items.id(one.code) for one in listed]
         because = [_cause_to_name(why, item_id) for why, item_id in zip(causes, ids, strict=True)]
@@ -438,6 +442,11 @@ def _z(part: Part, b: int, codes: Codes) -> NDArray[np.float32]:
     """[N] z-scores of some items in one row."""
     row = type(part.moments)(*(values[b : b + 1] for values in part.moments))
     return np.asarray(z_scores(taken(part.scores_BI[b : b + 1], codes[None]), row)[0])
+
+
+def _recent(questions: Queries) -> Queries:
+    history = questions.history.tail(RECENT)
+    return Queries(history=history, user_B=questions.user_B, now_B=questions.now_B, context=questions.context, attributes=questions.attributes)
 
 
 def _cause_to_name(causes: Sequence[Cause], item_id: str) -> str | None:

@@ -210,7 +210,8 @@ class ItemItem(Base):
         inputs = self._inputs(queries.history)
         share_N = inputs.value_N * entries(self.weights_FI, inputs.feature_N, item)
         items, where = np.unique(queries.history.item[inputs.event_N], return_inverse=True)
-        return _strongest([Reason(int(i), float(w), "exact") for i, w in zip(items, np.bincount(where, share_N, len(items)), strict=True)])
+        share_I = np.bincount(where, share_N, len(items))
+        return _strongest([Reason(int(items[n]), float(share_I[n]), "exact") for n in np.flatnonzero(share_I)])
 
     def _state(self) -> State:
         return {"weights": self.weights_FI}

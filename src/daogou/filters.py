@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -114,25 +115,27 @@ class Words:
 Column = Numbers | Words
 
 
-def path_levels(text: str) -> list[str]:
-    """``"Shoes > Running"`` → ``["Shoes", "Shoes > Running"]``."""
+@lru_cache(maxsize=10_000)
+def path_levels(text: str) -> tuple[str, ...]:
+    """``"Shoes > Running"`` → ``("Shoes", "Shoes > Running")``."""
     steps = [step.strip() for step in text.split(">")]
-    return [" > ".join(steps[: n + 1]) for n in range(len(steps))]
+    return tuple(" > ".join(steps[: n + 1]) for n in range(len(steps)))
 
 
-def _several(text: str) -> list[str]:
-    return list(dict.fromkeys([text, *(part.strip() for part in text.split("|"))]))
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([text, *(part.strip() for part in text.split("|"))]))
 
 
-def _whole(text: str) -> list[str]:
-    return [text]
+def _whole(text: str) -> tuple[str, ...]:
+    return (text,)
 
 
-def _end_of_path(text: str) -> list[str]:
+def _end_of_path(text: str) -> tuple[str, ...]:
     return path_levels(text)[-1:]
 
 
-_PARTS: dict[str, tuple[Callable[[str], list[str]], Callable[[str], list[str]]]] = {"category": (path_levels, _end_of_path), "tag": (_several, _several)}
+Parts = Callable[[str], tuple[str, ...]]
+_PARTS: dict[str, tuple[Parts, Parts]] = {"category": (path_levels, _end_of_path), "tag": (_several, _several)}
 """By kind: the words under which a text is found, and those that a text asks for."""
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal,

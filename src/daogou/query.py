@@ -9,17 +9,19 @@ import numpy as np
 from daogou.catalogue import Catalogue
 from daogou.contract import Codes, Queries
 from daogou.data.histories import Histories
-from daogou.data.rows import Event
 from daogou.errors import UsageError
 from daogou.filters import Known
 from daogou.request import Request
 from daogou.scenario import Placement, Scenario
 
+Lived = tuple[str, str, int]
+"""Item id, event, time (µs)."""
+
 
 class Person(NamedTuple):
     """What the store knows of someone."""
 
-    past: Sequence[Event]
+    past: Sequence[Lived]
     "Their newest events that say something of taste, oldest first."
     had: Collection[str]
     "Items of the events that the placement excludes, however long ago."
@@ -70,15 +72,16 @@ def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:
     return code
 
 
-def _lived(request: Request, past: Sequence[Event], now: int) -> list[tuple[str, str, int]]:
-    """(item, event, time) of everything known, oldest first; what the session repeats of the store counts once."""
-    rows = [(e.item_id, e.event, e.time) for e in past]
-    stored = set(rows)
-    rows += [row for s in request.session if (row := (s.item_id, s.event, now if s.time is None else s.time)) not in stored]
-    return sorted(rows, key=lambda row: row[2]) if request.session else rows
+def _lived(request: Request, past: Sequence[Lived], now: int) -> Sequence[Lived]:
+    """Everything known, oldest first; what the session repeats of the store counts once."""
+    if not request.session:
+        return past
+    stored = set(past)
+    told = [(s.item_id, s.event, now if s.time is None else s.time) for s in request.session]
+    return sorted([*past, *(row for row in told if row not in stored)], key=lambda row: row[2])
 
 
-def _barred(lived: Sequence[tuple[str, str, int]], place: Placement, scenario: Scenario) -> list[str]:
+def _barred(lived: Sequence[Lived], place: Placement, scenario: Scenario) -> list[str]:
     """Items of this session with an event that the placement excludes, and those whose newest word was a negative one."""
     out, last = [], {}
     for item_id, event, _ in lived:

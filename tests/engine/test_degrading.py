@@ -86,7 +86,7 @@ class Failing:
 
 
 @pytest.mark.promise("A1")
-@pytest.mark.parametrize("methods", [("history",), ("user",), ("items",), ("history", "items_with", "user", "items")], ids="+".join)
+@pytest.mark.parametrize("methods", [("signals",), ("user",), ("items",), ("signals", "items_with", "user", "items")], ids="+".join)
 def test_an_answer_without_the_store(release: Release, scenario: Scenario, store: Store, methods: tuple[str, ...]) -> None:
     engine = Engine(release, scenario, Failing(store, methods))  # type: ignore[arg-type]
     for place in PLACES:

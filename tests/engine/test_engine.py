@@ -274,7 +274,7 @@ def queries_of(engine: Engine, store: Store, user: str) -> Queries:
     from daogou import query
 
     place = engine.scenario.placement("taste")
-    past = store.history(user, 500)
+    past = store.signals(user, 500, list(engine.scenario.events))
     asked = query.ask(ask("taste", user), place, engine.scenario, engine.catalogue, query.Person(past, (), {}), NOW_US)
     return query.queries([asked], ())
 

@@ -44,12 +44,13 @@ def diversify(scores_N: NDArray[np.floating], labels: Sequence[str | None], k: i
 
 def _levels(labels: Sequence[str | None]) -> NDArray[np.int64]:
     """[N, L] the number of each path's prefix at each level; −1 below its end."""
-    paths = [path_levels(label) if label else [] for label in labels]
+    distinct = {label: n for n, label in enumerate(dict.fromkeys(labels))}
+    paths = [path_levels(label) if label else () for label in distinct]
     number: dict[str, int] = {}
     out = np.full((len(paths), max(map(len, paths), default=0)), -1, np.int64)
     for n, path in enumerate(paths):
         out[n, : len(path)] = [number.setdefault(prefix, len(number)) for prefix in path]
-    return out
+    return out[[distinct[label] for label in labels]] if labels else out
 
 
 def _alike(levels_NL: NDArray[np.int64], j: int) -> NDArray[np.float64]:

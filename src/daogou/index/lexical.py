@@ -55,7 +55,9 @@ class Lexical:
         self._stem = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.stemmer("english")).build()
         self._lock = threading.Lock()
         self._writer = self._index.writer(_HEAP_BYTES, 1)
-        self.put(texts)
+        for code, parts in texts:
+            self._add(code, parts)
+        self._shown()
 
     def put(self, texts: Iterable[tuple[int, list[str] | None]]) -> None:
         """Adds or replaces items; None takes one out."""
@@ -63,10 +65,8 @@ class Lexical:
             for code, parts in texts:
                 self._writer.delete_documents_by_term("code", code)
                 if parts:
-                    terms = words(" ".join(parts))
-                    self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
-            self._writer.commit()
-            self._index.reload()
+                    self._add(code, parts)
+            self._shown()
 
     def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False) -> list[tuple[int, float]]:
         """Code and BM25 score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
@@ -87,8 +87,18 @@ class Lexical:
                 break
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
 
+    def _add(self, code: int, parts: list[str]) -> None:
+        terms = words(" ".join(parts))
+        self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
+
+    def _shown(self) -> None:
+        self._writer.commit()
+        self._index.reload()
+
     def _stems(self, terms: list[str]) -> list[str]:
-        return [stem for term in terms if term.isascii() for stem in self._stem.analyze(term)]
+        """English stems of the Latin terms."""
+        latin = " ".join(term for term in terms if term.isascii())
+        return self._stem.analyze(latin) if latin else []
 
     def _query(self, text: str, unfinished: bool) -> tantivy.Query | None:
         terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
