@@ -55,6 +55,12 @@ def test_a_store_that_is_not_there_is_not_made_unasked(database: Path, url: str,
     assert not database.exists()
 
 
+def test_a_lock_file_that_cannot_be_made_is_explained(database: Path, url: str) -> None:
+    database.with_name(database.name + ".lock").mkdir()
+    with pytest.raises(StoreError, match="lock file cannot be opened"):
+        Store.open(url)
+
+
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="directory does not exist"):
         Store.open(f"sqlite:///{tmp_path / 'nowhere' / 'store.sqlite3'}")

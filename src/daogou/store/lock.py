@@ -4,19 +4,25 @@ import fcntl
 import os
 from pathlib import Path
 
-from daogou.errors import StoreLocked
+from daogou.errors import StoreError, StoreLocked
 
 
 class WriterLock:
     """Holds ``<database>.lock``. The file stays behind on purpose: removing it would let two processes lock two files of one name.
 
     Raises:
+        StoreError: the directory cannot be written to.
         StoreLocked: another process (or another Store of this one) holds it.
     """
 
     def __init__(self, database: Path) -> None:
         path = database.with_name(database.name + ".lock")
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as e:
+            raise StoreError(
+                f"its lock file cannot be opened ({e.strerror})", fix="make the directory writable, or open with read_only=True", where=str(path)
+            ) from e
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
