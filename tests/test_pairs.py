@@ -131,6 +131,8 @@ def test_what_cannot_be_subtracted_is_an_error():
         without(statistics, co_counts(history, every), support(history, 3), 1)
     with pytest.raises(TrainingError, match="not among those"):
         without(statistics, co_counts(stranger, every), support(stranger, 3), 1)
+    with pytest.raises(TrainingError, match="not among those"):
+        support(Histories.of([[0, 3]]), 3)
 
 
 def test_sums_beyond_the_exact_range_are_an_error():

@@ -38,14 +38,20 @@ class Scales(NamedTuple):
 
 
 def support(history: Histories, n_items: int) -> NDArray[np.int64]:
-    """[I] in how many events each item occurs."""
+    """[I] in how many events each item occurs.
+
+    Raises:
+        TrainingError: there are events of later items, which are not among these.
+    """
+    if len(history.item) and int(history.item.max()) >= n_items:
+        raise _strangers()
     return np.bincount(history.item, minlength=n_items).astype(np.int64)
 
 
 def co_counts(history: Histories, kept_I: Mask, threads: int = 1) -> sp.csr_matrix:
     """The upper triangle of Σ_u x_u x_uᵀ [I, I] in units of 2⁻³²; x_u holds each item once, with the weight of its newest event.
 
-    Items outside `kept_I` have no entries. Cost: Σ_u n_u² / 2 additions, twice.
+    Items outside `kept_I` have no entries. Cost: Σ_u n_u² / 2 additions.
     """
     _check_range(history, len(kept_I), 1.0)
     start_U, item_N, weight_N = _distinct(history.start, history.item, history.weight, kept_I)
@@ -64,10 +70,10 @@ def transitions(history: Histories, scales: Scales, kept_I: Mask, threads: int =
 
         G_ab[i_j, i_k] += ω_j ω_k · γ_a^{m−j} γ_b^{m−k} · Σ_{r<n} (γ_a γ_b)^r
 
-    Items outside `kept_I` have no entries, but keep their places in the order. Cost: events × windows, twice.
+    Items outside `kept_I` have no entries, but keep their places in the order. Cost: events × windows.
     """
-    largest = max((1 - g**w) / (1 - g) for g, w in zip(scales.decay_S.tolist(), scales.window_S.tolist(), strict=True))
-    _check_range(history, len(kept_I), largest**2)
+    most = max(float((decay ** np.arange(window)).sum()) for decay, window in zip(scales.decay_S, scales.window_S, strict=True))
+    _check_range(history, len(kept_I), most * max(most, scales.horizon))
     n_scales, n_kept, counts_E = len(scales.decay_S), int(kept_I.sum()), kept_I[history.item]
     item_E, weight_E = _ranks(kept_I)[history.item], history.weight * counts_E
     place_I, place_E = _places(item_E, counts_E, n_kept)
@@ -95,12 +101,16 @@ def without(statistics: Mapping[str, Any] | None, gone: sp.csr_matrix, gone_I: N
     moments.data[~(np.repeat(row_kept, np.diff(moments.indptr)) & column_kept[moments.indices])] = 0
     moments.eliminate_zeros()
     if (support_I < 0).any() or (moments.data < 0).any():
-        raise TrainingError(
-            "events to be forgotten are not among those it learned from",
-            expected="the whole histories of some people, as they were when it was fitted",
-            fix="take them from a snapshot of that time, or train again",
-        )
+        raise _strangers()
     return moments, support_I
+
+
+def _strangers() -> TrainingError:
+    return TrainingError(
+        "events to be forgotten are not among those it learned from",
+        expected="the whole histories of some people, as they were when it was fitted",
+        fix="take them from a snapshot of that time, or train again",
+    )
 
 
 def to_float(sums: sp.csr_matrix) -> sp.csr_matrix:
@@ -112,11 +122,11 @@ def _check_range(history: Histories, n_items: int, largest: float) -> None:
     """By Cauchy–Schwarz no sum exceeds the largest on the diagonal: an item's weights times the greatest value of a feature."""
     if not len(history.item):
         return
-    heaviest = np.bincount(history.item, history.weight, n_items).max() * float(history.weight.max()) * largest
+    heaviest = np.bincount(history.item, history.weight, n_items).max() * max(1.0, float(history.weight.max())) * largest
     if heaviest >= 2**31:
         raise TrainingError(
-            f"sums of pairs of events reach {heaviest:.3g}",
-            expected="at most 2^31, beyond which they are not exact",
+            f"sums of pairs of events may reach {heaviest:.3g}",
+            expected="less than 2^31, from where on they are not exact",
             fix="give events smaller weights, or limit the events of a user",
         )
 

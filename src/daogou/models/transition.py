@@ -62,9 +62,9 @@ class Transition(ItemItem):
 
     def forget(self, data: Dataset) -> Self:
         """Takes the people whose events are `data` out again; equals a fit that never saw them."""
-        everything = np.ones(self.n_items, np.bool_)
+        gone_I, everything = support(data.histories, self.n_items), np.ones(self.n_items, np.bool_)
         gone = transitions(data.histories, self._scales, everything)
-        self._learn(*without(self.statistics, gone, support(data.histories, self.n_items), self.config.min_support), threads=1)
+        self._learn(*without(self.statistics, gone, gone_I, self.config.min_support), threads=1)
         return self
 
     def _learn(self, moments: sp.csr_matrix, support_I: NDArray[np.int64], threads: int) -> None:
