@@ -31,6 +31,7 @@ from daogou.index.lexical import Lexical
 from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
+from daogou.rank.ranker import Ranked as LearnedOrder
 from daogou.release import Release
 from daogou.request import MAX_ITEMS, MAX_K, Answer, Answered, Cause, Request, SessionEvent
 from daogou.scenario import Placement, Scenario
@@ -45,6 +46,7 @@ CANDIDATES = 200
 BATCH = 64
 NEWEST = "newest"
 SEARCH = "search"
+RANKER = "ranker"
 SEARCHED = ("title", "category", "brand")
 KEPT_FILTERS = 256
 CAUSES = 5
@@ -69,6 +71,8 @@ class Ranked:
     total_BI: Scores
     parts: list[Part]
     failed: list[str] = field(default_factory=list)
+    learned: LearnedOrder | None = None
+    "Orders the blend's head, where the placement has a learned ranker and every model it was learned over has spoken."
 
 
 class Engine:
@@ -91,6 +95,11 @@ class Engine:
         self.catalogue = Catalogue(store.item_table(scenario.attributes.items), scenario.attributes, release.items if release else None)
         self._models: Mapping[str, Recommender] = release.models if release else {}
         self._blends = {place.name: self._blend(place) for place in scenario.placements}
+        self._rankers = {
+            place.name: release.rankers[place.name]
+            for place in scenario.placements
+            if release and place.rank not in ("blend", "first") and place.name in release.rankers
+        }
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
         self._lexical: Lexical | None = None
@@ -143,7 +152,9 @@ class Engine:
         asked = query.ask(request, place, self.scenario, self.catalogue, person, _now())
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
-        scores_N = taken(ranked.total_BI, codes[None])[0]
+        asked_I = np.zeros(len(self.catalogue), np.bool_)
+        asked_I[codes] = True
+        scores_N = taken(self._scores(ranked, 0, questions, asked_I), codes[None])[0]
         order = np.argsort(-scores_N, kind="stable")
         best = self._sources(ranked, 0, codes)
         listed = [Listed(int(codes[n]), float(scores_N[n]) if np.isfinite(scores_N[n]) else 0.0, best[n] if np.isfinite(scores_N[n]) else "") for n in order]
@@ -180,6 +191,14 @@ class Engine:
                 now = {self.catalogue.items.code(item.item_id): self.catalogue.texts_of(item, SEARCHED) for item in items}
                 self._lexical.put((code, now.get(code)) for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
 
+    def warm(self) -> None:
+        """Builds what is otherwise built when first asked for: the index of words and the filters' columns. Before an engine takes the live one's place."""
+        self._words()
+        for place in self.scenario.placements:
+            with self.catalogue.lock:
+                self._filter(place.filter).mask(self.catalogue)
+            self.catalogue.column(place.diversity_by)
+
     # ---- the road
     def _batch(self, place: Placement, requests: Sequence[Request]) -> list[Answer]:
         now = _now()
@@ -197,7 +216,7 @@ class Engine:
             allowed_I = self._allowed(place, request, asked[b], wanted[b])
             name = self._request_id()
             k = request.k or place.size
-            listed = self._arranged(place, self._candidates(ranked, b, allowed_I), allowed_I, k, name)
+            listed = self._arranged(place, self._candidates(ranked, b, questions, allowed_I), allowed_I, k, name)
             degraded = bool(ranked.failed) or broken[b]
             if len(listed) < k:
                 failed = self._fill(place, listed, questions[b : b + 1], allowed_I, k)
@@ -229,11 +248,12 @@ class Engine:
 
     def _ranked(self, place: Placement, questions: Queries) -> Ranked:
         """The blend of every retriever that answers; `first` takes the best one that does."""
-        blend = self._blends[place.name]
+        blend, learned = self._blends[place.name], self._rankers.get(place.name)
+        asked = learned or blend
         out = Ranked(np.zeros((len(questions), 0), np.float32), [], list(self._missing[place.name]))
-        for name in blend.models:
+        for name in asked.models:
             try:
-                part = blend.part(name, questions)
+                part = asked.part(name, questions)
             except Exception as e:
                 out.failed.append(name)
                 self._failed(name, e)
@@ -241,13 +261,26 @@ class Engine:
             out.parts.append(part)
             if place.rank == "first":
                 break
-        out.total_BI = blend.total(out.parts, len(questions))
+        out.total_BI = blend.total([part for part in out.parts if part.weight > 0], len(questions))
+        out.learned = None if out.failed else learned
         return out
 
-    def _candidates(self, ranked: Ranked, b: int, allowed_I: Mask) -> list[Listed]:
+    def _scores(self, ranked: Ranked, b: int, questions: Queries, allowed_I: Mask) -> Scores:
+        """[1, n] one row's scores: in the learned order, or in the blend's where there is none or it fails."""
+        if ranked.learned is not None:
+            parts = [part.row(b) for part in ranked.parts]
+            try:
+                return ranked.learned.ordered(parts, questions[b : b + 1], allowed_I[None, : ranked.learned.n_items])
+            except Exception as e:
+                ranked.learned = None
+                ranked.failed.append(RANKER)
+                self._failed(RANKER, e)
+        return ranked.total_BI[b : b + 1]
+
+    def _candidates(self, ranked: Ranked, b: int, questions: Queries, allowed_I: Mask) -> list[Listed]:
         """The best allowed items of one row, each with the model that speaks most for it."""
-        n = ranked.total_BI.shape[1]
-        best = top_k(ranked.total_BI[b : b + 1], CANDIDATES, allowed_I[:n])
+        scores_1I = self._scores(ranked, b, questions, allowed_I)
+        best = top_k(scores_1I, CANDIDATES, allowed_I[: scores_1I.shape[1]])
         codes = best.codes_BK[0][best.codes_BK[0] >= 0]
         sources = self._sources(ranked, b, codes)
         return [Listed(int(code), float(score), source) for code, score, source in zip(codes, best.scores_BK[0], sources, strict=False)]
@@ -408,7 +441,8 @@ class Engine:
             return []
         learned = self.release.blends.get(place.name, {})
         speaking = place.retrieve[:1] if place.rank == "first" else [name for name in place.retrieve if learned.get(name, 1.0) > 0]
-        return [name for name in speaking if name in self.release.damaged]
+        ranker = f"rankers/{self.release.manifest.rankers.get(place.name)}"
+        return [name for name in (*speaking, ranker) if name in self.release.damaged]
 
     def _filter(self, text: str) -> Filter:
         found = self._filters.get(text)

@@ -372,6 +372,19 @@ def test_a_new_item_is_found_at_once(engine: Engine, store: Store) -> None:
     assert len(engine.similar("n1").items) == 10
 
 
+def test_warming_builds_what_the_first_question_would_wait_for(engine: Engine) -> None:
+    engine.warm()
+    assert engine._lexical is not None
+    assert "available" in engine.catalogue._columns
+    assert shown(engine.search("item 17", k=1)) == ["i17"]
+
+
+def test_a_filter_on_what_is_not_a_column_of_the_placement_fails_at_the_start(release: Release, scenario: Scenario, store: Store) -> None:
+    wrong = replace(scenario, placements=(replace(scenario.placements[0], filter="prize < 3"),), answers={})
+    with pytest.raises(FilterError, match="did you mean 'price'"):
+        Engine(release, wrong, store)
+
+
 def test_many_threads_ask_while_the_catalogue_grows(engine: Engine, store: Store) -> None:
     failures: list[BaseException] = []
     stop = threading.Event()

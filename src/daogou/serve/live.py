@@ -80,6 +80,7 @@ class Live:
             self._missed = set()
         try:
             engine = self._built(open_release(self._project.releases / name, strict=strict))
+            engine.warm()
             smoke(engine, self._scenario, strict=strict)
             self._replace(engine)
         except Exception as e:  # whatever a release does wrong while it is tried, the live one answers on
