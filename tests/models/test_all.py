@@ -12,10 +12,12 @@ from daogou.testing.contract import RecommenderContract
 DIFFERS: dict[str, dict[str, Any]] = {
     "popular": {"personal": False},
     "repurchase": {"explores": False},
+    "mf": {"user_rows": True},
 }
 "Class attributes of the contract suite by model."
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "mf": {"loss": "softmax", "dimensions": 8},
     "sasrec": {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 30, "patience": 30, "negatives": 0, "dropout": 0.0, "learning_rate": 1e-2},
 }
 "Hyperparameters that suit tiny data, where the defaults do not."

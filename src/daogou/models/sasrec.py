@@ -7,7 +7,7 @@ from daogou.errors import ConfigError
 from daogou.networks.sequence import Sequence, SequenceConfig
 
 
-class SasRecConfig(SequenceConfig):
+class SasRecConfig(SequenceConfig, frozen=True):
     blocks: Annotated[int, hyper("Attention blocks.", 1, 4, ge=1)] = 2
     heads: Annotated[int, hyper("Attention heads; must divide dimensions.", 1, 4, ge=1)] = 2
     widening: Annotated[int, hyper("Inner width of the feed-forward part, in dimensions.", 1, 4, ge=1)] = 2
@@ -38,7 +38,7 @@ class SasRec(Sequence):
 def _stack(k: Any, config: SasRecConfig) -> Any:
     ops = k.ops
 
-    class Block(k.layers.Layer):  # type: ignore[misc, name-defined]
+    class Block(k.layers.Layer):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
             super().__init__(name=name)
             d, wide = config.dimensions, config.dimensions * config.widening
@@ -66,7 +66,7 @@ def _stack(k: Any, config: SasRecConfig) -> Any:
             share = ops.softmax(ops.where(allowed, logits, -1e9), axis=-1)
             return self.out(ops.reshape(ops.einsum("bhqk,bkhd->bqhd", share, v), (-1, length, config.dimensions)))
 
-    class Stack(k.layers.Layer):  # type: ignore[misc, name-defined]
+    class Stack(k.layers.Layer):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="attention")
             self.blocks = [Block(f"block_{n}") for n in range(config.blocks)]

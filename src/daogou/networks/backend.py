@@ -132,14 +132,13 @@ class _TensorFlow:
     def __init__(self, objective: Any, optimizer: Any) -> None:
         import tensorflow as tf
 
-        @tf.function(reduce_retracing=True)
         def step(*batch: Any) -> Any:
             with tf.GradientTape() as tape:
                 value = objective(*batch, training=True)
             optimizer.apply(tape.gradient(value, objective.trainable_variables), objective.trainable_variables)
             return value
 
-        self._step = step
+        self._step = tf.function(step, reduce_retracing=True)
 
     def __call__(self, batch: Sequence[Any]) -> Any:
         return self._step(*batch)

@@ -24,7 +24,7 @@ Batches = Callable[[np.random.Generator], Iterator[Sequence[np.ndarray]]]
 "One epoch of batches from a generator of random numbers."
 
 
-class LoopConfig(Config):
+class LoopConfig(Config, frozen=True):
     """Hyperparameters that every network shares."""
 
     epochs: Annotated[int, Meta(ge=1, description="Passes over the data at most.")] = 20
@@ -100,7 +100,8 @@ def _optimizer(k: Any, config: LoopConfig, steps: int) -> Any:
 
 
 def _epoch(step: Step, batches: Iterable[Sequence[np.ndarray]], steps: int, run: Run, label: str) -> None:
-    total, n, pending = 0.0, 0, None
+    total, n = 0.0, 0
+    pending: Any = None
     for batch in batches:
         loss, pending = pending, step(batch)
         if loss is not None:

@@ -7,7 +7,8 @@ Axes: B sequences, L positions, D dimensions, N negatives, I items.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence as Seq
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
 from typing import Annotated, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ FEW, MANY = 32, 256  # rows of a compiled batch beside 1: few shapes, because ea
 SHORT = 16  # lengths up to this are not divided into buckets
 
 
-class SequenceConfig(loop.LoopConfig):
+class SequenceConfig(loop.LoopConfig, frozen=True):
     dimensions: Annotated[int, hyper("Width of the item vectors and states.", 32, 256, log=True, ge=4)] = 64
     length: Annotated[int, hyper("Newest events that the network sees.", 20, 200, unit="events", ge=2)] = 100
     windows: Annotated[int, Meta(ge=0, description="Windows of `length` events learned from each history, newest first; 0 = all.")] = 1
@@ -129,7 +130,7 @@ class Sequence(Base):
 def _encoder(k: Any, table: Any, states: Any, config: SequenceConfig) -> Any:
     """codes [B, L] → state after the last position [B, D]; `every` gives all states, for training."""
 
-    class Encoder(k.Model):  # type: ignore[misc, name-defined]
+    class Encoder(k.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="encoder")
             self.items, self.states = table, states
@@ -155,7 +156,7 @@ def _objective(k: Any, encoder: Any, table: Any, config: SequenceConfig) -> Any:
     """
     ops = k.ops
 
-    class NextItem(k.Model):  # type: ignore[misc, name-defined]
+    class NextItem(k.Model):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name="objective")
             self.encoder, self.items = encoder, table
@@ -214,7 +215,8 @@ class _Batches:
         if self._cumulative is None:
             return rng.integers(1, self._n_items + 1, self._negatives, dtype=np.int32)
         drawn = np.searchsorted(self._cumulative, rng.random(self._negatives) * self._cumulative[-1], side="right")
-        return (1 + np.minimum(drawn, self._n_items - 1)).astype(np.int32)
+        codes_N: Codes = (1 + np.minimum(drawn, self._n_items - 1)).astype(np.int32)
+        return codes_N
 
 
 def buckets(length: int) -> list[int]:
@@ -280,12 +282,12 @@ def _cooccurrence_vectors(histories: Histories, n_items: int, dimensions: int, s
     On ml-1m one epoch from here is worth about five from random vectors.
     """
     row, item = histories.row, histories.item
-    total = sp.csr_matrix((n_items, n_items), dtype=np.float32)
+    counts: Any = sp.csr_matrix((n_items, n_items))
     for lag in range(1, 6):
         near = row[lag:] == row[:-lag]
         a, b = item[:-lag][near], item[lag:][near]
-        total = total + sp.csr_matrix((np.full(len(a), 0.7 ** (lag - 1), np.float32), (a, b)), shape=(n_items, n_items))
-    total = sp.coo_matrix(total + total.T)
+        counts = counts + sp.csr_matrix((np.full(len(a), 0.7 ** (lag - 1), np.float32), (a, b)), shape=(n_items, n_items))
+    total = (counts + counts.T).tocoo()
     count_I = np.asarray(total.sum(axis=1)).ravel() + 1.0
     pmi = np.maximum(np.log(total.data * count_I.sum() / (count_I[total.row] * count_I[total.col])), 0)
     matrix = sp.csr_matrix((pmi, (total.row, total.col)), shape=(n_items, n_items))
