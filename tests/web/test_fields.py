@@ -59,3 +59,8 @@ def test_a_price_is_read_as_people_type_it(text: str, amount: float | None) -> N
 )
 def test_redirects_stay_here(path: str, own: str) -> None:
     assert own_path(path) == own
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.5, "3.5"), (4.0, "4"), (1e6, "1000000"), (0.999, "1"), (0.0, "0"), (None, "")])
+def test_a_price_is_written_without_needless_digits(value: float | None, text: str) -> None:
+    assert fields.plain(value) == text

@@ -10,6 +10,7 @@ import pytest
 from litestar.testing import TestClient
 
 from daogou.data.rows import Event, Item
+from daogou.errors import StoreBusy
 from daogou.scenario import load_project
 from daogou.serve.app import create_app
 from daogou.store import Store
@@ -324,6 +325,33 @@ def test_a_form_without_its_token_changes_nothing(client, path: str) -> None:
     assert "Your cart is empty" in client.get("/cart").text
 
 
+def test_a_token_of_an_earlier_server_is_replaced(client) -> None:
+    client.get("/")
+    client.cookies.delete("daogou-csrf")
+    client.cookies.set("daogou-csrf", "0" * 128, domain="127.0.0.1", path="/")
+    assert client.send_form("/cart", item=PASTA, change="1").status_code == 403
+    assert "daogou-csrf" not in client.cookies  # so that loading the page again helps, as the message says
+    assert client.send_form("/cart", item=PASTA, change="1").status_code == 200
+
+
+def test_a_store_that_cannot_answer_is_a_page_too(client, site, monkeypatch) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise StoreBusy("its disk is away")
+
+    client.get("/")
+    for method in ("history", "item", "items"):
+        monkeypatch.setattr(site.app.state.store, method, busy)
+    page = client.get(f"/item/{PASTA}")
+    assert page.status_code == 503 and "One moment, please" in page.text and page.headers["retry-after"] == "1"
+    assert "disk" not in page.text
+
+
+def test_the_language_switch_after_a_purchase_leads_to_a_page(client) -> None:
+    client.send_form("/cart", item=PASTA, change="1")
+    done = client.send_form("/cart/take")
+    assert 'name="next" value="/"' in done.text
+
+
 def test_cookies_and_headers(client) -> None:
     page = client.get("/")
     cookies = page.headers.get_list("set-cookie")
@@ -376,4 +404,5 @@ def test_the_same_pages_serve_every_business_from_the_first_minute(scenario: str
         assert liked.status_code == (404 if scenario == "shop" else 200)
         if scenario != "shop":
             assert 'aria-pressed="true"' in liked.text
+            client.post("/like", data={"_csrf_token": token[1], "item": "a/b 7?"})  # pressed twice
             assert client.get("/known").text.count("<time") == 1

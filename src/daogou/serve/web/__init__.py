@@ -28,6 +28,8 @@ from daogou.serve.web.page import Page, PageRequest
 
 __all__ = ["router"]
 
+TOKEN = "daogou-csrf"
+"Cookie of the token that every form must repeat."
 KEPT = CacheControlHeader(max_age=86_400, public=True)
 """Static files carry their version in the address."""
 
@@ -51,7 +53,7 @@ def router(secret: str | None = None) -> Router:
         "/",
         route_handlers=[pages.router, cart.router],
         dependencies={"page": Provide(page, sync_to_thread=False), "menu": Provide(lambda: menu, sync_to_thread=False)},
-        middleware=[DefineMiddleware(CSRFMiddleware, config=CSRFConfig(secret=key.decode(), cookie_name="daogou-csrf", cookie_httponly=True))],
+        middleware=[DefineMiddleware(CSRFMiddleware, config=CSRFConfig(secret=key.decode(), cookie_name=TOKEN, cookie_httponly=True))],
         exception_handlers={NotFoundException: failed, HTTPException: failed, DaogouError: failed},
     )
     files = create_static_files_router(
@@ -79,4 +81,8 @@ def _error_page(page: Page, error: Exception) -> Response[str]:
     elif isinstance(error, UsageError):
         status, headers = 400, {}
     kind = {403: "stale", 404: "missing"}.get(status, "wrong" if status < 500 else "busy")
-    return page.render("error.html", status_code=status, headers=headers, kind=kind)
+    # The store is not asked for what is known: it may be what failed.
+    response = page.render("error.html", status_code=status, headers=headers, kind=kind, known=None)
+    if status == 403:
+        response.delete_cookie(TOKEN)  # signed by a server that was restarted since: the next page brings a new one
+    return response

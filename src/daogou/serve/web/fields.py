@@ -73,3 +73,8 @@ def amount(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < 1e12 else None
+
+
+def plain(value: float | None) -> str:
+    """A price as the filter language and a text field write it, with no more digits than it needs; "" for None."""
+    return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")

@@ -84,6 +84,10 @@ class Page:
             response.set_cookie(visit.COOKIE, sealed, path="/", httponly=True, samesite="lax", secure=self.request.url.scheme == "https")
         return response
 
+    def _path(self) -> str:
+        url = self.request.url
+        return own_path(f"{url.path}?{url.query}" if url.query else url.path)
+
     def _context(self) -> dict[str, Any]:
         scenario = self.services.scenario
         return {
@@ -96,7 +100,7 @@ class Page:
             "action": scenario.actions,
             "partial": self.partial,
             "csrf": csrf_token({"request": self.request}),
-            "path": own_path(self.request.url.path + (f"?{self.request.url.query}" if self.request.url.query else "")),
+            "path": self._path() if self.request.method == "GET" else "/",
             "known": self.known,
             "release": self.services.live.release,
         }

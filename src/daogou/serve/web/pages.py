@@ -1,6 +1,6 @@
 """Pages that show: home, one item, search, the choice of a shopper, what is known, and why something is shown."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import Response, Router, get, post
 from litestar.exceptions import NotFoundException
@@ -19,7 +19,9 @@ MOST_SUGGESTED = 6
 MOST_SHOPPERS = 24
 MOST_LISTED = 60
 
-Path = Annotated[str, PathParameter(max_length=1000)]
+ItemPath = Annotated[str, PathParameter(max_length=1000)]
+Place = Annotated[int, QueryParameter(ge=0, le=10_000)]
+Price = Annotated[str, QueryParameter(name="max", max_length=20)]
 Words = Annotated[str, QueryParameter(max_length=200)]
 Name = Annotated[str, QueryParameter(max_length=256)]
 
@@ -40,9 +42,7 @@ def _home(page: Page, menu: Menu) -> Response[str]:
 
 # ---- one item -------------------------------------------------------------------------------------------------------------------
 @get("/item/{item_id:path}", **OPEN)
-async def item(
-    page: Asked, item_id: Annotated[str, PathParameter(max_length=1000)], r: Name = "", p: Annotated[int, QueryParameter(ge=0)] = 0
-) -> Response[str]:
+async def item(page: Asked, item_id: ItemPath, r: Name = "", p: Place = 0) -> Response[str]:
     """One item and what goes with it. `r` and `p` say which answer, at which place, led here."""
     return await page.build(_item, item_id.removeprefix("/"), r, p)
 
@@ -73,8 +73,9 @@ async def like(page: Asked) -> Response[str]:
     if name is None:
         raise NotFoundException
     said = await page.services.desk.run(added, page, name, form)
-    await record(page, [said])
-    page.visit.like(said.item_id)
+    if said.item_id not in page.visit.liked:
+        await record(page, [said])
+        page.visit.like(said.item_id)
     return page.render("_like.html", item_id=said.item_id, request_id=said.request_id or "", position=said.position or 0) if page.partial else page.back()
 
 
@@ -94,17 +95,15 @@ def _why(page: Page, place: str, item_id: str, items: list[str]) -> Response[str
 
 # ---- search ---------------------------------------------------------------------------------------------------------------------
 @get("/search", **OPEN)
-async def search(
-    page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Annotated[str, QueryParameter(name="max", max_length=20)] = ""
-) -> Response[str]:
+async def search(page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Price = "") -> Response[str]:
     """Words, a category and a price; each may be missing."""
     return await page.build(_search, menu, q.strip(), category, at_most)
 
 
 def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> Response[str]:
-    limit = fields.amount(at_most)
+    limit = fields.plain(fields.amount(at_most))
     terms = ["category = " + shelves.quoted(category)] if category else []
-    terms += [f"price <= {limit:g}"] if limit is not None else []
+    terms += [f"price <= {limit}"] if limit else []
     filter = " and ".join(terms)
     answer = shelves.found(page, words, filter, MOST_FOUND)
     categories = menu.of(page.services.live.engine.catalogue)
@@ -113,7 +112,7 @@ def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> 
         "search.html",
         q=words,
         category=category,
-        at_most=f"{limit:g}" if limit is not None else "",
+        at_most=limit,
         filter=filter,
         answer=answer,
         most=MOST_FOUND,
@@ -181,5 +180,4 @@ def _known(page: Page) -> Response[str]:
     return page.render("known.html", events=events, items=rows, user=user)
 
 
-HANDLERS: list[Any] = [home, item, seen, like, why, search, suggest, shoppers, choose, language, known]
-router = Router("/", route_handlers=HANDLERS, include_in_schema=False)
+router = Router("/", route_handlers=[home, item, seen, like, why, search, suggest, shoppers, choose, language, known], include_in_schema=False)
