@@ -310,8 +310,21 @@ class Engine:
         fresh_I = allowed_I.copy()
         fresh_I[: len(self.release.items) if self.release else 0] = False
         pool += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(fresh_I, CANDIDATES)]
+        if place.cap:
+            pool = self._once(place, pool, ranked)
         drawn = explore(len(ranked), len(pool), k, place.explore, np.random.default_rng(list(name.encode())))
         return [(ranked[at] if at >= 0 else pool[-1 - at])._replace(propensity=p) for at, p in zip(drawn.places, drawn.propensity, strict=True)]
+
+    def _once(self, place: Placement, pool: Sequence[Listed], ranked: Sequence[Listed]) -> list[Listed]:
+        """Those of the pool that no draw can take over the cap: labels that are not on the list, each once."""
+        column = self.catalogue.column(place.diversity_by)
+        used = set(self._labels(column, [one.code for one in ranked])) - {None}
+        out = []
+        for one, label in zip(pool, self._labels(column, [one.code for one in pool]), strict=True):
+            if label is None or label not in used:
+                out.append(one)
+                used.add(label)
+        return out
 
     @staticmethod
     def _labels(column: filters.Column, codes: Sequence[int]) -> list[str | None]:

@@ -232,6 +232,19 @@ def test_exploration_shows_other_items_and_logs_how_likely(release: Release, sce
     assert shown(again) == shown(answers[7])  # the same request is answered the same way
 
 
+def test_exploration_keeps_the_cap(release: Release, scenario: Scenario, store: Store) -> None:
+    places = tuple(replace(p, cap=2, explore=0.5) if p.name == "mixed" else p for p in scenario.placements)
+    store.put_items([Item(item_id=f"n{n}", brand=f"b{n % 6}") for n in range(30)])
+    engine = Engine(release, replace(scenario, placements=places), store)
+    explored = 0
+    for _ in range(60):
+        answer = engine.recommend(ask("mixed", k=8))
+        brands = [str(one.item.brand) for one in answer.items if one.item]
+        assert max(brands.count(brand) for brand in brands) <= 2
+        explored += sum(one.item_id.startswith("n") for one in answer.items)
+    assert explored > 20
+
+
 def test_exploration_reaches_items_that_no_model_knows(engine: Engine, store: Store) -> None:
     store.put_items([Item(item_id="brand new", title="Brand new")])
     engine.catalogue_changed(["brand new"])
