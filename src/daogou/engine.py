@@ -487,8 +487,8 @@ class Engine:
 
 def _z(part: Part, b: int, codes: Codes) -> NDArray[np.float32]:
     """[N] z-scores of some items in one row."""
-    row = type(part.moments)(*(values[b : b + 1] for values in part.moments))
-    return np.asarray(z_scores(taken(part.scores_BI[b : b + 1], codes[None]), row)[0])
+    row = part.row(b)
+    return np.asarray(z_scores(taken(row.scores_BI, codes[None]), row.moments)[0])
 
 
 def _recent(questions: Queries) -> Queries:

@@ -5,6 +5,7 @@
                   items.json       the vocabulary of items: item id ↔ code
                   blend.json       weight of each model by placement
                   models/<name>/   what the model saved
+                  rankers/<name>/  learned rankers, by the placement they were learned for
 
 Nothing in it names a person. Writing, publishing and retiring are in `train.release`.
 """
@@ -22,6 +23,7 @@ from daogou import plugins
 from daogou.contract import Recommender
 from daogou.data.vocab import Vocabulary
 from daogou.errors import DaogouError, ReleaseError
+from daogou.rank.ranker import Ranked
 
 SCHEMA = 1
 CURRENT = "CURRENT"
@@ -63,6 +65,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: str = ""
     "Digest of the item vocabulary."
     models: dict[str, Fitted] = {}
+    rankers: dict[str, str] = {}
+    "Placement → its ranker below rankers/; where it is missing, the blend ranks."
     metrics: dict[str, dict[str, Any]] = {}
     "Model or `blend` → metric → value on the honest test split (`low`/`high`: the 95 % interval of the gate's metric)."
     split: dict[str, Any] = {}
@@ -83,6 +87,8 @@ class Release:
     models: Mapping[str, Recommender]
     blends: Mapping[str, Mapping[str, float]]
     damaged: Mapping[str, str] = field(default_factory=dict)
+    rankers: Mapping[str, Ranked] = field(default_factory=dict)
+    "By placement."
 
     @property
     def id(self) -> str:
@@ -136,7 +142,25 @@ def open_release(directory: Path, *, strict: bool = True) -> Release:
             if strict:
                 raise
             damaged[model] = str(e)
-    return Release(manifest, directory, Vocabulary(items), models, blends, damaged)
+    rankers = {} if not manifest.rankers else _rankers(directory, manifest, models, damaged, strict)
+    return Release(manifest, directory, Vocabulary(items), models, blends, damaged, rankers)
+
+
+def _rankers(directory: Path, manifest: Manifest, models: Mapping[str, Recommender], damaged: dict[str, str], strict: bool) -> dict[str, Ranked]:
+    """The ranker of each placement; without one the blend ranks, and `damaged` has the reason under ``rankers/<name>``."""
+    found: dict[str, Ranked] = {}
+    for name in dict.fromkeys(manifest.rankers.values()):
+        home = f"rankers/{name}"
+        try:
+            for file in manifest.files:
+                if file.startswith(f"{home}/"):
+                    verify(directory, manifest, file)
+            found[name] = Ranked.load(directory / home, models)
+        except DaogouError as e:
+            if strict:
+                raise
+            damaged[home] = str(e)
+    return {place: found[name] for place, name in manifest.rankers.items() if name in found}
 
 
 def _load(directory: Path, manifest: Manifest, model: str, kind: str) -> Recommender:
@@ -152,7 +176,7 @@ def read_manifest(directory: Path) -> Manifest:
     manifest: Manifest = _decode(directory / "manifest.json", Manifest)
     if manifest.schema != SCHEMA:
         raise ReleaseError(f"a release of schema {manifest.schema}", expected=f"schema {SCHEMA}", fix="daogou train", where=str(directory))
-    for name in (*manifest.files, *manifest.models):
+    for name in (*manifest.files, *manifest.models, *manifest.rankers.values()):
         if name.startswith("/") or ".." in Path(name).parts or "\0" in name:
             raise ReleaseError(f"a file outside the release: {name[:80]!r}", fix="daogou train", where=str(directory / "manifest.json"))
     return manifest

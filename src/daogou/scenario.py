@@ -47,7 +47,7 @@ class Placement(Config, frozen=True):
     exclude: tuple[str, ...] = ()
     "Items with one of these events by the shopper are not shown (empty where people buy again)."
     rank: str = "blend"
-    "`blend` (weights learned on validation), `first` (the first retriever alone), or the name of a ranker plugin."
+    "`blend` (weights learned on validation), `first` (the first retriever alone), `ranked` (the learned ranker), or a ranker of [rankers] by name."
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
     "Share of the arrangement's score given to being different in `diversity_by` from what is already on the list (MMR)."
     diversity_by: str = "category"
@@ -95,6 +95,8 @@ class Scenario(Config, frozen=True):
     columns: Columns = Columns()
     models: dict[str, dict[str, Any]] = {}
     "Models to train and their hyperparameters; `kind` names the plugin where it differs from the key."
+    rankers: dict[str, dict[str, Any]] = {}
+    "Rankers that placements name and their settings; `kind` names the plugin where it differs from the key (`ranked` is `lambdarank` unless it says so)."
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     answers: dict[str, str] = {}

@@ -45,6 +45,10 @@ class Part(NamedTuple):
     scores_BI: Scores
     moments: Moments
 
+    def row(self, b: int) -> "Part":
+        """What the model says of one query."""
+        return self._replace(scores_BI=self.scores_BI[b : b + 1], moments=Moments(*(values[b : b + 1] for values in self.moments)))
+
 
 class Blend:
     """A scorer over several recommenders.

@@ -8,6 +8,7 @@ import lightgbm
 import msgspec
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from daogou.config import Config, hyper
 from daogou.contract import Run, Scores
@@ -75,6 +76,11 @@ class LambdaRank:
 
     def contributions(self, features_NF: Scores) -> Scores | None:
         return np.asarray(self._fitted.predict(features_NF, pred_contrib=True, num_threads=1), np.float32)
+
+    def gains(self) -> NDArray[np.float64]:
+        """[F] share of the fit's whole gain that each feature's splits made."""
+        gain = np.asarray(self._fitted.feature_importance("gain"), np.float64)
+        return gain / max(float(gain.sum()), 1e-12)
 
     def unstorable(self) -> str:
         return ""

@@ -63,6 +63,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """``ranked.json``: everything about a ranker in a release but its weights."""
 
     kind: str
+    models: tuple[str, ...]
     weights: dict[str, float]
     repeats: bool
     request_time: bool
@@ -78,6 +79,7 @@ class Ranked:
         weights: those of the blend; a model with weight 0 still proposes items and gives features.
         ranker: None while it is to be learned.
         request_time: whether features may read the moment of the question.
+        kind: the ranker's plugin, by which a release finds it again.
     """
 
     def __init__(
@@ -90,8 +92,9 @@ class Ranked:
         repeats: bool,
         request_time: bool,
         depth: int = DEPTH,
+        kind: str = "",
     ) -> None:
-        self.models, self.ranker, self.facts, self.depth = dict(models), ranker, facts, depth
+        self.models, self.ranker, self.facts, self.depth, self.kind = dict(models), ranker, facts, depth, kind
         self.blend = Blend(models, weights, repeats=repeats)
         self.features = Features(self.models, facts, depth=depth, repeats=repeats, request_time=request_time)
         self._asked = Blend(models, dict.fromkeys(models, 1.0), repeats=repeats)
@@ -141,11 +144,14 @@ class Ranked:
         out_BI = np.full((len(queries), self.n_items), -np.inf, np.float32)
         for first in range(0, len(queries), ROWS):
             some = queries[first : first + ROWS]
-            parts = [self.part(name, some) for name in self.models]
-            blend_BI = self.blended(parts, len(some))
-            codes = self.candidates(parts, blend_BI, self.open(some))
-            out_BI[first : first + ROWS] = _on_top(blend_BI, codes, self.order(parts, some, blend_BI, codes))
+            out_BI[first : first + ROWS] = self.ordered([self.part(name, some) for name in self.models], some, self.open(some))
         return out_BI
+
+    def ordered(self, parts: Sequence[Part], queries: Queries, open_BI: Mask) -> Scores:
+        """[B, I] as `score`, from what each of the models has said and with candidates among the open items."""
+        blend_BI = self.blended(parts, len(queries))
+        codes = self.candidates(parts, blend_BI, open_BI)
+        return _on_top(blend_BI, codes, self.order(parts, queries, blend_BI, codes))
 
     def open(self, queries: Queries) -> Mask:
         """[B, I] what may be proposed: what exists and, unless repeats count, is not in the history."""
@@ -153,12 +159,25 @@ class Ranked:
         return np.tile(known_I, (len(queries), 1)) if self.blend.repeats else known_I & ~queries.history.seen(self.n_items)
 
     # ---- files
-    def save(self, directory: Path, kind: str) -> None:
-        """Everything but the models: ``ranked.json``, ``facts.safetensors`` and the ranker's own files. `kind` is the ranker's plugin."""
+    def over(self, models: Mapping[str, Recommender], facts: Facts) -> Self:
+        """The same ranker over newer fits of the same models."""
+        f, blend = self.features, self.blend
+        return type(self)(models, blend.weights, facts, self.ranker, repeats=blend.repeats, request_time=f.request_time, depth=self.depth, kind=self.kind)
+
+    def save(self, directory: Path) -> None:
+        """Everything but the models: ``ranked.json``, ``facts.safetensors`` and the ranker's own files."""
         assert self.ranker is not None
         directory.mkdir(parents=True, exist_ok=True)
         time, names = self.features.request_time, self.features.names
-        head = Head(kind=kind, weights=self.blend.weights, repeats=self.blend.repeats, request_time=time, depth=self.depth, features=names)
+        head = Head(
+            kind=self.kind,
+            models=tuple(self.models),
+            weights=self.blend.weights,
+            repeats=self.blend.repeats,
+            request_time=time,
+            depth=self.depth,
+            features=names,
+        )
         (directory / HEAD).write_bytes(msgspec.json.format(msgspec.json.encode(head, order="sorted"), indent=1))
         (self.facts.recent() if time and self.facts.real else self.facts).save(directory / FACTS)
         self.ranker.save(directory)
@@ -173,7 +192,16 @@ class Ranked:
             head = msgspec.json.decode((directory / HEAD).read_bytes(), type=Head)
             facts = Facts.load(directory / FACTS)
             ranker: Any = plugins.load("ranker", head.kind).load(directory)
-            made = cls(models, head.weights, facts, ranker, repeats=head.repeats, request_time=head.request_time, depth=head.depth)
+            made = cls(
+                {name: models[name] for name in head.models},
+                head.weights,
+                facts,
+                ranker,
+                repeats=head.repeats,
+                request_time=head.request_time,
+                depth=head.depth,
+                kind=head.kind,
+            )
             found = made.features.names
         except Exception as e:  # every way in which foreign bytes can be wrong
             raise ReleaseError(f"cannot load it ({type(e).__name__}: {e})", fix="train again, or roll back to an earlier release", where=str(directory)) from e

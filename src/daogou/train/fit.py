@@ -4,6 +4,7 @@ Axes: B queries, I items.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,15 +23,18 @@ from daogou.data.dataset import Dataset
 from daogou.data.split import Split, split
 from daogou.data.vocab import Vocabulary
 from daogou.engine import Engine, Request
-from daogou.errors import ConfigError, DataError, ReleaseError, UnknownName
+from daogou.errors import ConfigError, DataError, MissingExtra, ReleaseError, UnknownName
 from daogou.rank.blend import Blend
+from daogou.rank.facts import Facts
+from daogou.rank.ranker import Ranked
 from daogou.release import Fitted, Manifest, Release, open_current, open_release
 from daogou.scenario import Evaluation, Project, Scenario
 from daogou.store import Store
 from daogou.train import release as releases
 from daogou.train.gate import compare_unseen, refusal
-from daogou.train.measure import KEPT_METRICS, Measured, measure
+from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, build_ranker, measure
 from daogou.train.memory import Peak
+from daogou.train.nested import Learned
 
 log = structlog.get_logger("daogou.train")
 
@@ -51,11 +55,14 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, Any]]
     split: dict[str, Any]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    "What was chosen, and why."
     seconds: float
 
     def __str__(self) -> str:
         lines = [f"{name:<12} {m.fit_s:8.1f} s {m.peak_mib:8.0f} MiB" for name, m in self.models.items()]
         lines += [f"{name:<12} " + "  ".join(f"{key} {row[key]:.4f}" for key in KEPT_METRICS if key in row) for name, row in self.metrics.items()]
+        lines += self.notes
         lines += [f"warning: {text}" for text in self.warnings]
         fate = "published" if self.published else f"not published: {self.refused}" if self.refused else "not published, as asked"
         return "\n".join([*lines, f"release {self.release} in {self.seconds:.1f} s, {fate}"])
@@ -102,15 +109,19 @@ def train(
     fresh = {name: partial(build, scenario, name) for name in _chosen(project, scenario, models)}
     for make in fresh.values():
         make()  # wrong settings are found before any work
+    _check_rankers(scenario)
     with threadpool_limits(limits=training.run.threads):
         data = snapshot(project, store, scenario)
         parts = _split(data, training)
         honest = Measured({}, {}, {})
         if parts:
-            honest = measure(parts, _fitted(parts.train, fresh, training, "fit on the training part")[0], scenario, seed)
+            honest = measure(parts, _fitted(parts.train, fresh, training, "fit on the training part")[0], scenario, training.run)
         fitted, timed = _fitted(data, fresh, training, "fit")
         blends = {place: {name: w for name, w in weights.items() if name in fitted} for place, weights in honest.blends.items()}
-        manifest = releases.write(project.releases, fitted, data.items, blends, _about(data, training, timed, honest.metrics, parts))
+        rankers, places = _rankers(honest.rankers, fitted, data)
+        about = _about(data, training, timed, honest.metrics, parts)
+        about = msgspec.structs.replace(about, rankers=places, notes=(*about.notes, *honest.notes))
+        manifest = releases.write(project.releases, fitted, data.items, blends, about, rankers)
         directory = project.releases / manifest.id
         check(directory, scenario, store)
         refused = _refused(project, manifest, scenario, parts, honest, data.items)
@@ -129,6 +140,7 @@ def train(
         metrics=honest.metrics,
         split=manifest.split,
         warnings=tuple(training.warnings),
+        notes=honest.notes,
         seconds=round(time.perf_counter() - started, 3),
     )
 
@@ -238,6 +250,35 @@ def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], train
     if training.run.progress:
         training.run.progress(step, len(fresh), len(fresh))
     return models, timed
+
+
+def _check_rankers(scenario: Scenario) -> None:
+    """Rankers that cannot be had with these settings, or cannot be part of a release, are found before any work; one that is not installed is none."""
+    for name in dict.fromkeys(place.rank for place in scenario.placements if place.rank not in UNLEARNED):
+        try:
+            why = build_ranker(scenario, name).unstorable()
+        except MissingExtra:
+            continue
+        if why:
+            raise ConfigError(
+                why, expected="a linear estimator, or kind = \"lambdarank\"", fix="compare it in daogou evaluate, which stores nothing",
+                where=f"[rankers.{name}] of the scenario", field="estimator",
+            )  # fmt: skip
+
+
+def _rankers(learned: Mapping[str, Learned], fitted: Mapping[str, Recommender], data: Dataset) -> tuple[dict[str, Ranked], dict[str, str]]:
+    """The rankers of the release over the models of the release, by name, and placement → name."""
+    names: dict[int, str] = {}
+    rankers: dict[str, Ranked] = {}
+    places: dict[str, str] = {}
+    facts = Facts.of(data) if learned else None
+    for place, one in learned.items():
+        if facts is None or not all(model in fitted for model in one.ranked.models):
+            continue  # a model that could not be fitted again was already named in a warning
+        name = names.setdefault(id(one), re.sub(r"[^A-Za-z0-9._-]", "_", place))
+        rankers[name] = one.ranked.over({model: fitted[model] for model in one.ranked.models}, facts)
+        places[place] = name
+    return rankers, places
 
 
 def _about(data: Dataset, training: _Training, timed: dict[str, Fitted], metrics: dict[str, dict[str, Any]], parts: Split | None) -> Manifest:

@@ -1,23 +1,32 @@
-"""What models that saw the training part alone are worth: blend weights by placement from validation, honest figures from test.
+"""What models that saw the training part alone are worth: blend weights and rankers by placement from validation, honest figures from test.
 
 Axes: B queries, K list length, Q all queries.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from daogou.contract import Queries, Recommender
+from daogou import plugins
+from daogou.contract import Queries, Recommender, Run
 from daogou.data.histories import Histories
 from daogou.data.split import Split, Targets
+from daogou.errors import ConfigError, MissingExtra, TrainingError
 from daogou.evaluate import Result, Scorer, evaluate
 from daogou.rank import blend
 from daogou.rank.blend import Blend, repeats_at
+from daogou.rank.ranker import Ranker
 from daogou.scenario import Placement, Scenario
+from daogou.train.nested import Learned, learn
 
 MOST_QUERIES = 4000
 """Shoppers drawn from validation and test: beyond that, only the time grows."""
+RANKED, RANKER = "ranked", "lambdarank"
+"""The name that a placement gives for "the learned ranker", and the plugin that it means unless [rankers] says otherwise."""
+UNLEARNED = ("blend", "first")
 KEPT_METRICS = ("ndcg@10", "recall@10", "precision@10", "hr@10", "mrr@10", "map@10", "coverage@10")
 
 
@@ -27,22 +36,95 @@ class Measured(NamedTuple):
     blends: dict[str, dict[str, float]]
     metrics: dict[str, dict[str, Any]]
     models: Mapping[str, Recommender]
+    rankers: Mapping[str, Learned] = {}
+    "By placement; placements that ask the same of the same models share one."
+    notes: tuple[str, ...] = ()
+    "What was decided about rankers, and why."
 
 
-def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario, seed: int) -> Measured:
+def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario, run: Run) -> Measured:
     """
     Args:
         models: fitted on `parts.train`.
-        seed: which shoppers are drawn where there are very many.
+        run: its seed says which shoppers are drawn where there are very many.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(run.seed)
     validation, test = _drawn(parts.validation, rng), _drawn(parts.test, rng)
     blends = _weights(models, scenario, validation)
     repeats = scenario.evaluation.repeats
     scorers: dict[str, Scorer] = dict(models)
     if blends:
         scorers["blend"] = Blend(models, next(iter(blends.values())), repeats=repeats)
-    return Measured(blends, {name: _figures(evaluate(scorer, test, repeats=repeats), scenario.gate.metric) for name, scorer in scorers.items()}, models)
+    rankers, notes = _rankers(parts, models, blends, scenario, run)
+    if first := next((rankers[place.name] for place in scenario.placements if place.name in rankers and _as_tested(place, scenario)), None):
+        scorers["ranked"] = first.ranked
+    figures = {name: _figures(evaluate(scorer, test, repeats=repeats), scenario.gate.metric) for name, scorer in scorers.items()}
+    return Measured(blends, figures, models, rankers, tuple(notes))
+
+
+def _key(place: Placement, models: Mapping[str, Recommender], scenario: Scenario) -> tuple[Any, ...]:
+    """Placements with the same key can share a ranker."""
+    return (place.rank, place.about, repeats_at(place, scenario.evaluation), tuple(name for name in place.retrieve if name in models))
+
+
+def _as_tested(place: Placement, scenario: Scenario) -> bool:
+    """Whether the protocol's own questions are those of this placement."""
+    return place.about == "shopper" and repeats_at(place, scenario.evaluation) == scenario.evaluation.repeats
+
+
+def ranker_kind(scenario: Scenario, name: str) -> str:
+    """The plugin behind the ranker of that name."""
+    return str(scenario.rankers.get(name, {}).get("kind", RANKER if name == RANKED else name))
+
+
+def build_ranker(scenario: Scenario, name: str) -> Ranker:
+    """An unfitted ranker with the scenario's settings.
+
+    Raises:
+        UnknownName, MissingExtra: there is no such ranker.
+        ConfigError: a setting is unknown or out of its limits.
+    """
+    settings = {key: value for key, value in scenario.rankers.get(name, {}).items() if key != "kind"}
+    kind = plugins.load("ranker", ranker_kind(scenario, name))
+    try:
+        made: Ranker = kind(msgspec.convert(settings, kind.Settings))
+    except msgspec.ValidationError as e:
+        raise ConfigError(str(e), fix="correct it, or leave it out to take the default", where=f"[rankers.{name}] of the scenario", field=name) from e
+    return made
+
+
+def _rankers(
+    parts: Split, models: Mapping[str, Recommender], blends: Mapping[str, Mapping[str, float]], scenario: Scenario, run: Run
+) -> tuple[dict[str, Learned], list[str]]:
+    """A ranker for every placement that names one, and what became of each."""
+    learned: dict[tuple[Any, ...], Learned | None] = {}
+    notes: list[str] = []
+    for place in scenario.placements:
+        if place.rank in UNLEARNED or place.name not in blends:
+            continue
+        key = _key(place, models, scenario)
+        if key not in learned:
+            learned[key] = None
+            repeats = repeats_at(place, scenario.evaluation)
+            try:
+                found = learn(
+                    {name: models[name] for name in place.retrieve if name in models},
+                    blends[place.name],
+                    partial(build_ranker, scenario, place.rank),
+                    parts.train,
+                    asked_at(place, parts.validation, repeats),
+                    run,
+                    repeats=repeats,
+                    request_time=scenario.evaluation.protocol == "time",
+                    kind=ranker_kind(scenario, place.rank),
+                )
+            except (TrainingError, MissingExtra) as e:
+                notes.append(f"the blend ranks {place.name}: {e}")
+                continue
+            notes.append(f"{place.rank if found.wins else 'the blend'} ranks {place.name}: the ranker's gain is {found}")
+            learned[key] = found if found.wins else None
+    won = {place.name: learned.get(_key(place, models, scenario)) for place in scenario.placements}
+    return {name: one for name, one in won.items() if one is not None}, notes
 
 
 def _weights(models: Mapping[str, Recommender], scenario: Scenario, validation: Targets) -> dict[str, dict[str, float]]:

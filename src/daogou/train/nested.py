@@ -60,6 +60,7 @@ def learn(
     repeats: bool,
     request_time: bool,
     depth: int = DEPTH,
+    kind: str = "",
 ) -> Learned:
     """Learns to rank what `models` propose.
 
@@ -70,6 +71,7 @@ def learn(
         before: everything before the label window.
         targets: the window's questions and answers.
         request_time: whether features may read when a question is asked: not where the protocol's times give the answer away (leave-one-out).
+        kind: the ranker's plugin, by which a release finds it again.
 
     Raises:
         TrainingError: too few questions whose answer was among the candidates.
@@ -77,7 +79,7 @@ def learn(
     rng = np.random.default_rng(run.seed)
     if len(targets) > MOST_QUERIES:
         targets = targets[np.sort(rng.choice(len(targets), MOST_QUERIES, replace=False))]
-    ranked = Ranked(models, weights, Facts.of(before), None, repeats=repeats, request_time=request_time, depth=depth)
+    ranked = Ranked(models, weights, Facts.of(before), None, repeats=repeats, request_time=request_time, depth=depth, kind=kind)
     asked = gather(ranked, targets)
     found_Q = np.add.reduceat(np.append(asked.examples.gain_N, 0.0), _starts(asked.examples)) > 0 if len(targets) else np.zeros(0, np.bool_)
     if found_Q.sum() < FEWEST:

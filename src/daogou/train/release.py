@@ -17,6 +17,7 @@ from daogou import __version__
 from daogou.contract import Recommender
 from daogou.data.vocab import Vocabulary
 from daogou.errors import ReleaseError
+from daogou.rank.ranker import Ranked
 from daogou.release import CURRENT, Manifest, Release, checked_id, current_id, list_releases, open_current, open_release, read_manifest, sha256, verify
 
 __all__ = ["Manifest", "Release", "current_id", "list_releases", "open_current", "open_release", "prune", "publish", "retire", "rollback", "write"]
@@ -24,12 +25,20 @@ __all__ = ["Manifest", "Release", "current_id", "list_releases", "open_current",
 _STAGING, _RETIRED = ".staging-", ".retired-"
 
 
-def write(releases: Path, models: Mapping[str, Recommender], items: Vocabulary, blends: Mapping[str, Mapping[str, float]], about: Manifest) -> Manifest:
+def write(
+    releases: Path,
+    models: Mapping[str, Recommender],
+    items: Vocabulary,
+    blends: Mapping[str, Mapping[str, float]],
+    about: Manifest,
+    rankers: Mapping[str, Ranked] | None = None,
+) -> Manifest:
     """Writes a whole release and returns its manifest; it is not live before `publish`.
 
     Args:
         releases: the directory of all releases; made where it is missing.
         about: the manifest without id, digests and time of creation, which are filled in here.
+        rankers: by the name under which `about.rankers` knows them.
     """
     releases.mkdir(parents=True, exist_ok=True)
     _sweep(releases)
@@ -38,6 +47,8 @@ def write(releases: Path, models: Mapping[str, Recommender], items: Vocabulary, 
     try:
         for name, model in models.items():
             model.save(staging / "models" / name)
+        for name, ranked in (rankers or {}).items():
+            ranked.save(staging / "rankers" / name)
         items.save(staging / "items.json")
         (staging / "blend.json").write_bytes(msgspec.json.format(msgspec.json.encode(blends, order="sorted"), indent=1))
         manifest = _sealed(staging, about, items)
