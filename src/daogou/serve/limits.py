@@ -39,7 +39,7 @@ class Desk:
     that one slow call does not close the door.
     """
 
-    def __init__(self, *, threads: int | None = None, longest_wait_s: float = 0.1, least: int = 16) -> None:
+    def __init__(self, *, threads: int | None = None, longest_wait_s: float = 0.25, least: int = 32) -> None:
         # One core is left to the loop and the store's writer: on two cores a second thread answered no more questions and doubled the wait of events.
         self.threads = threads or max(1, min(4, (os.cpu_count() or 1) - 1))
         self.longest_wait_s, self.least = longest_wait_s, least
