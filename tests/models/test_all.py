@@ -17,6 +17,7 @@ DIFFERS: dict[str, dict[str, Any]] = {
 "Class attributes of the contract suite by model."
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "gru": {"dimensions": 16, "units": 32, "length": 12, "epochs": 40, "patience": 40, "negatives": 0, "dropout": 0.0, "learning_rate": 2e-2},
     "mf": {"loss": "softmax", "dimensions": 8},
     "sasrec": {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 30, "patience": 30, "negatives": 0, "dropout": 0.0, "learning_rate": 1e-2},
 }

@@ -35,7 +35,10 @@ print(keras().backend.backend())
 np.save(out, scores)
 """
 
-NETWORKS = {"sasrec": {"dimensions": 16, "length": 12, "epochs": 2, "negatives": 16}}
+NETWORKS = {
+    "sasrec": {"dimensions": 16, "length": 12, "epochs": 2, "negatives": 16},
+    "gru": {"dimensions": 16, "units": 16, "length": 12, "epochs": 1, "negatives": 16},
+}
 
 
 def python(code, *arguments, backend):

@@ -19,59 +19,51 @@ from daogou.testing.toy import checkerboard, random_dataset
 TINY = {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 4, "negatives": 16, "learning_rate": 1e-2}
 
 
-def test_windows_make_every_event_a_target_once():
-    rows = sequence._windows(Histories.of([range(10), [7], [], range(3)]), length=4, most=0)
-    assert [w.tolist() for w in rows] == [[6, 7, 8, 9, 10], [2, 3, 4, 5, 6], [1, 2], [1, 2, 3]]
+def of_lengths(*lengths):
+    """Histories whose items tell where they stand: row r holds 100 r, 100 r + 1, …"""
+    return Histories.of([range(100 * r, 100 * r + n) for r, n in enumerate(lengths)])
 
 
-def test_only_the_newest_windows():
-    assert [w.tolist() for w in sequence._windows(Histories.of([range(10)]), length=4, most=1)] == [[6, 7, 8, 9, 10]]
+def batches(histories, n_items=1000, **settings):
+    return sequence._Batches(histories, n_items, SasRecConfig(**settings))
 
 
-def test_batches_hold_every_window_once_and_next_codes_are_shifted():
-    rng = np.random.default_rng(0)
-    windows = [np.arange(1, n + 1, dtype=np.int32) + 100 * n for n in (2, 5, 9, 33, 40, 41)]
-    made = sequence._Batches(windows, np.ones(5000, np.int64), SasRecConfig(length=40, batch_tokens=80, negatives=7))
-    epoch = list(made(rng))
+def test_an_epoch_holds_one_window_of_every_history_and_next_codes_are_shifted():
+    made = batches(of_lengths(2, 5, 1, 9, 33, 0, 41), length=40, batch_tokens=80, negatives=7)
+    epoch, found = list(made(np.random.default_rng(0))), []
     assert len(epoch) == made.steps and {codes.shape for codes, *_ in epoch} == {(8, 10), (2, 40)}
-    found = []
     for codes, wanted, negatives, log_q in epoch:
-        assert negatives.shape == (7,) and (negatives >= 1).all() and (negatives <= 5000).all() and not log_q.any()
+        assert negatives.shape == (7,) and (negatives >= 1).all() and (negatives <= 1000).all() and not log_q.any()
         for c, w in zip(codes, wanted, strict=True):
             if w.any():
                 assert (c > 0).tolist() == (w > 0).tolist() and (np.diff((c > 0).astype(int)) >= 0).all(), "padding is on the left"
-                found.append([*c[c > 0].tolist(), int(w[-1])])
-    assert sorted(found) == sorted(w.tolist() for w in windows)
+                found.append([*(c[c > 0] - 1).tolist(), int(w[-1]) - 1])
+    assert sorted(found) == [list(range(100 * r, 100 * r + n)) for r, n in enumerate((2, 5, 1, 9, 33, 0, 41)) if n > 1]
+
+
+@pytest.mark.parametrize(("share", "first"), [(1.0, {5}), (0.0, set(range(6)))])
+def test_long_histories_give_their_newest_window_or_any(share, first):
+    made, rng, found = batches(of_lengths(10), length=4, newest_share=share, batch_tokens=32), np.random.default_rng(0), []
+    for _ in range(100):
+        ((codes, wanted, *_),) = made(rng)
+        assert (np.diff(codes[0]) == 1).all() and (wanted[0] == codes[0] + 1).all()
+        found.append(int(codes[0, 0]) - 1)
+    assert set(found) == first
 
 
 def test_the_same_generator_gives_the_same_batches():
-    made = sequence._Batches([np.arange(1, n, dtype=np.int32) for n in (3, 9, 12)], np.ones(50, np.int64), SasRecConfig(length=12, popular_share=0.5))
+    made = batches(of_lengths(3, 9, 12, 40), length=12, popular_share=0.5)
     for a, b in zip(made(np.random.default_rng(4)), made(np.random.default_rng(4)), strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_popular_negatives_are_drawn_as_often_as_log_q_says():
-    count = np.array([0, 10, 90], np.int64)
-    made = sequence._Batches([np.array([1, 2], np.int32)], count, SasRecConfig(length=4, negatives=30_000, popular_share=0.5))
+    count = np.array([0, 10, 90])
+    made = batches(Histories.of([[1] * 10 + [2] * 90]), 3, length=4, negatives=30_000, popular_share=0.5)
     (_, _, negatives, log_q), *_ = made(np.random.default_rng(0))
     expected = 0.5 / 3 + 0.5 * count / 100
     np.testing.assert_allclose(np.bincount(negatives, minlength=4)[1:] / 30_000, expected, atol=0.01)
     np.testing.assert_allclose(log_q, [0, *np.log(3 * expected)], rtol=1e-5)
-
-
-def test_held_out_events_leave_training_and_no_item_is_lost():
-    data = random_dataset(2)
-    train, held = sequence._hold_out(data.histories, 1000, 0, data.n_items)
-    history, wanted = held
-    assert len(wanted) == len(data.histories.lengths[data.histories.lengths >= 3]) // 3
-    assert len(train.item) + len(wanted) == len(data.histories.item)
-    assert set(train.item.tolist()) == set(data.histories.item.tolist())
-    assert all(len(history[b : b + 1].item) >= 2 for b in range(len(history)))
-
-
-def test_nobody_is_held_out_where_there_are_too_few():
-    histories = Histories.of([[1, 2], [3], [2, 2]])
-    assert sequence._hold_out(histories, 1000, 0, 5) == (histories, None)
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 33, 600])

@@ -74,6 +74,8 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
             if not state.figures or figure > max(state.figures):
                 state.stale, best = 0, weights.read(objective)
             state.figures.append(figure)
+            if run.progress:
+                run.progress(f"{label} validation {figure:.4f}", steps, steps)
         state.epoch += 1
         if home:
             _keep(objective, optimizer, best, state, home)

@@ -8,7 +8,6 @@ Axes: B sequences, L positions, D dimensions, N negatives, I items.
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from collections.abc import Sequence as Seq
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,12 +18,13 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from daogou.config import hyper
-from daogou.contract import Codes, Mask, Queries, Run, Scores
+from daogou.contract import Codes, Queries, Run, Scores
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.families import Base, State
 from daogou.networks import loop, weights
 from daogou.networks.backend import Inference, keras, require
+from daogou.networks.held_out import hold_out, ndcg
 
 require()
 log = structlog.get_logger("daogou.networks")
@@ -36,7 +36,9 @@ SHORT = 16  # lengths up to this are not divided into buckets
 class SequenceConfig(loop.LoopConfig, frozen=True):
     dimensions: Annotated[int, hyper("Width of the item vectors and states.", 32, 256, log=True, ge=4)] = 64
     length: Annotated[int, hyper("Newest events that the network sees.", 20, 200, unit="events", ge=2)] = 100
-    windows: Annotated[int, Meta(ge=0, description="Windows of `length` events learned from each history, newest first; 0 = all.")] = 1
+    newest_share: Annotated[
+        float, Meta(ge=0, le=1, description="How often the window that an epoch learns from a long history is the newest one; else it lies anywhere.")
+    ] = 0.5
     dropout: Annotated[float, hyper("Share of activations dropped while training.", 0.0, 0.5, ge=0, lt=1)] = 0.2
     negatives: Annotated[int, hyper("Negatives shared by a batch; 0 = the whole catalogue (full softmax).", 128, 4096, log=True, ge=0)] = 512
     popular_share: Annotated[float, hyper("Share of the negatives drawn by popularity, the rest uniformly; corrected by log q.", 0.0, 0.8, ge=0, le=1)] = 0.0
@@ -64,20 +66,21 @@ class Sequence(Base):
         k, c = keras(run.threads), self.config
         k.utils.set_random_seed(run.seed)
         self._build(k)
-        train, held = _hold_out(data.histories, c.holdout_users, run.seed, self.n_items)
-        count_I = np.bincount(train.item, minlength=self.n_items)
-        windows = _windows(train, c.length, c.windows)
-        self._known_I = count_I > 0 if windows else np.zeros(self.n_items, np.bool_)
+        known = data.histories
+        keep_E, users = hold_out(known, c.holdout_users, run.seed, self.n_items)
+        train, wanted_B = known.keep(keep_E), known.item[~keep_E]
         name = type(self).__name__.lower()
-        if not windows:
+        taught = train.lengths.max() > 1
+        self._known_I = (np.bincount(train.item, minlength=self.n_items) > 0) & taught
+        if not taught:
             log.warning("nothing to learn an order from: every history has one event", model=name, answers="none")
         else:
             if c.warm_start:
                 vectors_ID = _cooccurrence_vectors(train, self.n_items, c.dimensions, run.seed)
                 self._table.embeddings.assign(np.vstack([np.zeros((1, c.dimensions), np.float32), vectors_ID]))
-            batches = _Batches(windows, count_I, c)
+            batches = _Batches(train, self.n_items, c)
             of = loop.fingerprint(name, c, run.seed, self.n_items, train.start, train.item)
-            validate = None if held is None else lambda: self._held_out_ndcg(*held)
+            validate = (lambda: self._held_out_ndcg(train[users], wanted_B)) if len(users) else None
             loop.fit(self._objective, batches, batches.steps, c, run, validate=validate, what=name, of=of)
         self._items_ID = weights.array(self._table.embeddings)[1:]
 
@@ -95,11 +98,7 @@ class Sequence(Base):
 
     def _held_out_ndcg(self, history: Histories, wanted_B: Codes) -> float:
         self._items_ID = weights.array(self._table.embeddings)[1:]
-        scores_BI = self._score_histories(history)
-        scores_BI[history.seen(self.n_items)] = -np.inf
-        own_B = scores_BI[np.arange(len(wanted_B)), wanted_B]
-        rank_B = (scores_BI > own_B[:, None]).sum(axis=1)
-        return float(np.where((rank_B < 10) & np.isfinite(own_B), 1 / np.log2(rank_B + 2.0), 0).mean())
+        return ndcg(self._score_histories(history), history, wanted_B)
 
     # ---- answering
     def _score(self, queries: Queries) -> Scores:
@@ -183,32 +182,45 @@ def _objective(k: Any, encoder: Any, table: Any, config: SequenceConfig) -> Any:
 
 
 class _Batches:
-    """One epoch of batches: windows of like length together, order and negatives from the generator. Shapes are few: each costs a compilation."""
+    """One epoch of batches: one window of each history, windows of like length together. Shapes are few: each costs a compilation.
 
-    def __init__(self, windows: Seq[Codes], count_I: NDArray[np.int64], config: SequenceConfig) -> None:
+    What lies in a batch follows from the generator alone. Long histories give another window in each epoch, so that an epoch is short and nothing is lost.
+    """
+
+    def __init__(self, histories: Histories, n_items: int, config: SequenceConfig) -> None:
+        self._rows = [row + 1 for row in np.split(histories.item, histories.start[1:-1]) if len(row) > 1]
+        self._length, self._newest = config.length, config.newest_share
+        steps = np.minimum([len(row) - 1 for row in self._rows], config.length)
         bounds = buckets(config.length)
-        inside = [[w for w in windows if low < len(w) - 1 <= high] for low, high in zip([0, *bounds], bounds, strict=False)]
-        self._buckets = [(high, some, max(1, config.batch_tokens // high)) for high, some in zip(bounds, inside, strict=True) if some]
+        inside = [np.flatnonzero((steps > low) & (steps <= high)) for low, high in zip([0, *bounds], bounds, strict=False)]
+        self._buckets = [(high, some, max(1, config.batch_tokens // high)) for high, some in zip(bounds, inside, strict=True) if len(some)]
         self.steps = sum(-(-len(some) // rows) for _, some, rows in self._buckets)
-        self._n_items, self._negatives = len(count_I), max(config.negatives, 1)
-        share, popular_I = config.popular_share, count_I / count_I.sum()
-        q_I = share * popular_I + (1 - share) / len(count_I)
+        self._n_items, self._negatives = n_items, max(config.negatives, 1)
+        share, count_I = config.popular_share, np.bincount(histories.item, minlength=n_items)
+        q_I = share * count_I / max(1, count_I.sum()) + (1 - share) / n_items
         self._cumulative = np.cumsum(q_I) if share else None
-        self._log_q = np.append(0.0, np.log(np.maximum(q_I * len(count_I), 1e-9))).astype(np.float32)
+        self._log_q = np.append(0.0, np.log(np.maximum(q_I * n_items, 1e-9))).astype(np.float32)
 
     def __call__(self, rng: np.random.Generator) -> Iterator[tuple[Codes, Codes, Codes, Scores]]:
         plan = []
-        for b, (_, some, rows) in enumerate(self._buckets):
-            order = rng.permutation(len(some))
-            plan += [(b, order[first : first + rows]) for first in range(0, len(order), rows)]
+        for high, some, rows in self._buckets:
+            order = rng.permutation(some)
+            plan += [(high, rows, order[first : first + rows]) for first in range(0, len(order), rows)]
         for n in rng.permutation(len(plan)):
-            b, chosen = plan[n]
-            high, some, rows = self._buckets[b]
+            high, rows, chosen = plan[n]
             codes_BL, wanted_BL = np.zeros((rows, high), np.int32), np.zeros((rows, high), np.int32)
-            for row, w in enumerate(chosen):
-                steps = len(some[w]) - 1
-                codes_BL[row, high - steps :], wanted_BL[row, high - steps :] = some[w][:-1], some[w][1:]
+            for b, r in enumerate(chosen):
+                window = self._window(self._rows[r], rng)
+                codes_BL[b, high - len(window) + 1 :], wanted_BL[b, high - len(window) + 1 :] = window[:-1], window[1:]
             yield codes_BL, wanted_BL, self._draw(rng), self._log_q
+
+    def _window(self, row: Codes, rng: np.random.Generator) -> Codes:
+        """At most length + 1 codes."""
+        spare = len(row) - self._length - 1
+        if spare <= 0:
+            return row
+        end = len(row) if rng.random() < self._newest else len(row) - int(rng.integers(spare + 1))
+        return row[end - self._length - 1 : end]
 
     def _draw(self, rng: np.random.Generator) -> Codes:
         """[N] codes"""
@@ -222,38 +234,6 @@ class _Batches:
 def buckets(length: int) -> list[int]:
     """Padded lengths in use: a quarter, a half and the whole."""
     return [length] if length <= SHORT else sorted({length // 4, length // 2, length})
-
-
-def _windows(histories: Histories, length: int, most: int) -> list[Codes]:
-    """Codes (item + 1) cut from the end into windows of at most `length` steps that overlap by one event, so that each event is a target once."""
-    out = []
-    for b in range(len(histories)):
-        row = histories.item[histories.start[b] : histories.start[b + 1]] + 1
-        end, n = len(row), 0
-        while end > 1 and (not most or n < most):
-            begin = max(0, end - length - 1)
-            out.append(row[begin:end])
-            end, n = begin + 1, n + 1
-    return out
-
-
-def _hold_out(histories: Histories, n_users: int, seed: int, n_items: int) -> tuple[Histories, tuple[Histories, Codes] | None]:
-    """Takes the last event of up to `n_users` (at most a third of those with three events) out of training, for early stopping.
-
-    An item that has no other event stays: nothing would be learned of it. None where there are too few users.
-    """
-    able = np.flatnonzero(histories.lengths >= 3)
-    last = histories.start[able + 1] - 1
-    able = able[np.bincount(histories.item, minlength=n_items)[histories.item[last]] > 1]
-    n = min(n_users, len(able) // 3)
-    if not n:
-        return histories, None
-    users = np.sort(np.random.default_rng([seed, 1]).choice(able, n, replace=False))
-    last = histories.start[users + 1] - 1
-    keep: Mask = np.ones(len(histories.item), np.bool_)
-    keep[last] = False
-    train = histories.keep(keep)
-    return train, (train[users], histories.item[last])
 
 
 def _padded(histories: Histories, length: int) -> Iterator[tuple[NDArray[np.int64], Codes]]:

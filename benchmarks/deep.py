@@ -1,0 +1,156 @@
+"""Figures of the networks and of `mf` on real data, with this repository's split and evaluator.
+
+    python benchmarks/deep.py sequences [--set ml-1m|amazon-beauty] [--models sasrec,gru] [--seeds 1] [--threads N] [--option NAME=VALUE …]
+    python benchmarks/deep.py ratings                    # ml-100k, five random folds: RMSE and MAE of mf, with and without attributes
+    python benchmarks/deep.py sampled [--models ncf,neumf]   # ml-1m, one positive among 100 sampled items: only to compare with the NCF paper
+
+`sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `--quick` makes each
+run a short check of the script. Seconds are of the wall and of all cores (`cpu_s`). Data: see DAOGOU_DATA in `daogou.testing.data`.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from daogou import plugins
+from daogou.contract import Run
+from daogou.data.dataset import Dataset, from_frames
+from daogou.data.split import Split, split
+from daogou.evaluate import evaluate, over_seeds
+from daogou.testing.data import dataset_path
+
+FILES = {"ml-1m": "sequences.txt", "amazon-beauty": "Beauty.txt"}
+SEQUENCES: dict[str, dict[str, dict[str, Any]]] = {
+    "ml-1m": {"sasrec": {"epochs": 30}, "gru": {"epochs": 20}},
+    "amazon-beauty": {
+        "sasrec": {"epochs": 30, "length": 50, "blocks": 1, "dropout": 0.4},
+        "gru": {"epochs": 20, "length": 50, "dropout": 0.4},
+    },
+}
+QUICK = {"epochs": 1}
+SAMPLED: dict[str, dict[str, Any]] = {"ncf": {"epochs": 20}, "neumf": {"epochs": 20}}
+
+
+def sequences(name: str) -> Dataset:
+    """One line a person, oldest item first; the place in the line stands for the time."""
+    rows = [line.split() for line in (dataset_path(name) / FILES[name]).read_text().splitlines()]
+    user = [row[0] for row in rows for _ in row[1:]]
+    time_us = np.array([n for row in rows for n in range(len(row) - 1)], np.int64)
+    return from_frames(pl.DataFrame({"user_id": user, "item_id": [i for row in rows for i in row[1:]], "event": ["rate"] * len(user), "time": time_us}))
+
+
+def movielens_100k() -> Dataset:
+    """Ratings, with what is known of people, and kinds and years of items."""
+    folder = dataset_path("ml-100k")
+    rows = pl.read_csv(folder / "u.data", separator="\t", has_header=False, new_columns=["user_id", "item_id", "value", "time"])
+    people = pl.read_csv(folder / "u.user", separator="|", has_header=False, new_columns=["user_id", "age", "gender", "occupation", "zip"]).drop("zip")
+    kinds = [line.split("|")[0] for line in (folder / "u.genre").read_text().splitlines() if "|" in line]
+    things = [line.split("|") for line in (folder / "u.item").read_text("latin-1").splitlines()]
+    of_thing = [[name for name, flag in zip(kinds, t[5:], strict=True) if flag == "1"] for t in things]
+    items = pl.DataFrame({"item_id": [t[0] for t in things], "year": [int(t[2][-4:]) if t[2] else None for t in things], "kind_of": of_thing})
+    events = rows.select(pl.col("user_id", "item_id").cast(pl.String), pl.lit("rate").alias("event"), pl.col("time") * 1_000_000, pl.col("value"))
+    return from_frames(events, items, people.with_columns(pl.col("user_id").cast(pl.String)))
+
+
+def told(step: str, done: float, total: float | None) -> None:
+    """Epochs, not steps."""
+    if "validation" in step:
+        print(f"  {time.process_time():7.0f} cpu s  {step}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def clock() -> Iterator[dict[str, float]]:
+    found: dict[str, float] = {}
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield found
+    found |= {"fit_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
+
+
+def run_sequences(a: argparse.Namespace) -> dict[str, Any]:
+    parts = split(sequences(a.set), "leave-one-out")
+    parts.train.histories  # noqa: B018 (built outside the clock)
+    return {name: one_sequence_model(name, parts, a) for name in a.models or SEQUENCES[a.set]}
+
+
+def one_sequence_model(name: str, parts: Split, a: argparse.Namespace) -> dict[str, Any]:
+    settings = {**SEQUENCES[a.set].get(name, {}), **a.options, **(QUICK if a.quick else {})}
+    results, clocks = [], []
+    for seed in range(a.seeds):
+        with clock() as seconds:
+            model = plugins.load("model", name)(**settings).fit(parts.train, Run(seed=seed, threads=a.threads, progress=told))
+        clocks.append(seconds)
+        print(f"  seed {seed}: validation NDCG@10 {evaluate(model, parts.validation).mean('ndcg@10'):.4f}", file=sys.stderr, flush=True)
+        results.append(evaluate(model, parts.test))
+    whole = over_seeds(results) if len(results) > 1 else results[0]
+    figures = {m: [round(whole.mean(m), 4), *(round(x, 4) for x in whole.ci95[m])] for m in ("ndcg@10", "hr@10", "mrr@10")}
+    return {"settings": settings, **figures, **{k: round(float(np.mean([c[k] for c in clocks])), 1) for k in clocks[0]}}
+
+
+def run_ratings(a: argparse.Namespace) -> dict[str, Any]:
+    data = movielens_100k()
+    fold_E = np.random.default_rng(0).permutation(len(data.events)) % 5
+    out = {}
+    for attributes in (True, False):
+        errors = []
+        for fold in range(1 if a.quick else 5):
+            train, test = data.where(fold_E != fold), data.events.take(fold_E == fold)
+            model = plugins.load("model", "mf")(attributes=attributes, **a.options).fit(train, Run(seed=fold))
+            errors.append(model.predict(train.queries(test.user), test.item) - test.value)
+        rmse = [float(np.sqrt(np.mean(e**2))) for e in errors]
+        mae = [float(np.abs(e).mean()) for e in errors]
+        out["with attributes" if attributes else "without"] = {k: [round(float(f(v)), 4) for f in (np.mean, np.std)] for k, v in (("rmse", rmse), ("mae", mae))}
+    return out
+
+
+def run_sampled(a: argparse.Namespace) -> dict[str, Any]:
+    """The last event of each person against 99 others that they have no event with (He et al. 2017, section 4.1)."""
+    whole = sequences("ml-1m")
+    parts = split(whole, "leave-one-out")
+    queries, wanted_B = parts.test.queries, parts.test.wanted.item
+    rng, seen = np.random.default_rng(0), whole.histories.seen(whole.n_items)
+    others = np.stack([rng.choice(np.flatnonzero(~seen[u]), 99, replace=False) for u in queries.user_B])
+    candidates = np.concatenate([wanted_B[:, None], others], axis=1).astype(np.int32)
+    out = {}
+    for name in a.models or SAMPLED:
+        settings = {**SAMPLED.get(name, {}), **a.options, **(QUICK if a.quick else {})}
+        with clock() as seconds:
+            model = plugins.load("model", name)(**settings).fit(parts.refit, Run(threads=a.threads, progress=told))
+        scores = np.concatenate([model.score(queries[b : b + 256], candidates[b : b + 256]) for b in range(0, len(queries), 256)])
+        rank = (scores[:, 1:] > scores[:, :1]).sum(axis=1)
+        hit = rank < 10
+        out[name] = {
+            "settings": settings,
+            "hr@10": round(float(hit.mean()), 4),
+            "ndcg@10": round(float(np.where(hit, 1 / np.log2(rank + 2), 0).mean()), 4),
+            **seconds,
+        }
+    return out
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", choices=["sequences", "ratings", "sampled"])
+    options.add_argument("--set", choices=list(FILES), default="ml-1m")
+    options.add_argument("--models", type=lambda text: text.split(","), default=[])
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    options.add_argument("--option", action="append", default=[], help="NAME=VALUE, a hyperparameter for every model")
+    options.add_argument("--quick", action="store_true")
+    a = options.parse_args()
+    pairs = (text.partition("=") for text in a.option)
+    a.options = {name: msgspec.json.decode(value) if value[:1] in "0123456789tfn-." else value for name, _, value in pairs}
+    runs: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"sequences": run_sequences, "ratings": run_ratings, "sampled": run_sampled}
+    print(json.dumps({"what": a.what, "set": a.set, **runs[a.what](a)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
