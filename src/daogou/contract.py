@@ -76,6 +76,8 @@ class Run:
     threads: int = 1
     progress: "Progress | None" = None
     checkpoint: Path | None = None  # directory for interrupted fits; None = do not keep
+    vectors: Path | None = None  # directory of vectors by content hash (encode.cache); None = encode anew
+    photos: Path | None = None  # folder of the photos that items name; None = photos are not looked at
 
 
 class Progress(Protocol):

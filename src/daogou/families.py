@@ -51,6 +51,8 @@ class Base(ABC):
     Settings: ClassVar[type[Config]] = Config
     positive_only: ClassVar[bool] = False
     "Whether a score ≤ 0 means no evidence, so that such an item is never retrieved (co-visitation, repurchase)."
+    needs_events: ClassVar[bool] = True
+    "Whether it has nothing to say without events (False: content, which a catalogue alone can teach)."
     config: Any
     n_items: int = 0
 

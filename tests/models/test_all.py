@@ -10,6 +10,7 @@ from daogou.errors import MissingExtra
 from daogou.testing.contract import RecommenderContract
 
 DIFFERS: dict[str, dict[str, Any]] = {
+    "content": {"needs_events": False},
     "popular": {"personal": False},
     "repurchase": {"explores": False},
     "mf": {"user_rows": True},

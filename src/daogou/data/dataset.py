@@ -57,6 +57,8 @@ class Dataset:
     user_table: pl.DataFrame
     known_I: Mask | None = field(default=None)
     "Items that exist at the end of this window (None = all): later ones are no candidates."
+    item_kinds: Mapping[str, str] = field(default_factory=dict)
+    "Kind of each item attribute that the scenario declares beyond contract.ITEMS."
 
     @property
     def n_users(self) -> int:

@@ -55,6 +55,7 @@ def snapshot(
         weights=dict(weights),
         item_table=item_table,
         user_table=_user_table(people, attributes),
+        item_kinds=dict(attributes.items),
     )
     newest = _newest(events.user, data.weight_E != 0, max_events_per_user)
     return data if newest.all() else data.where(newest)
