@@ -232,7 +232,9 @@ def _tries(weights: NDArray[np.float64], m: int) -> list[float]:
 
 def _ndcg(asked: Questions, weights: NDArray[np.float64], k: int) -> float:
     """Mean NDCG@k of the weighted sum."""
-    top = best((asked.z_BCM @ weights.astype(np.float32)), asked.allowed_BC, min(k, asked.z_BCM.shape[1]), -np.inf)[0]
+    with np.errstate(invalid="ignore"):  # BLAS sets the flag on some processors though everything is finite
+        total_BC = asked.z_BCM @ weights.astype(np.float32)
+    top = best(total_BC, asked.allowed_BC, min(k, asked.z_BCM.shape[1]), -np.inf)[0]
     gain = np.take_along_axis(asked.gain_BC, np.maximum(top, 0), 1) * (top >= 0)
     return float(np.mean((gain @ (1.0 / np.log2(np.arange(top.shape[1]) + 2.0))) / asked.ideal_B))
 

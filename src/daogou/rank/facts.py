@@ -126,7 +126,7 @@ def _groups(table: pl.DataFrame) -> dict[str, Codes]:
         if series.str.contains(PATH, literal=True).any():
             top = series.str.split(PATH).list.first()
             out |= {f"{name} (top)": codes} if (codes := _shared(top)) is not None else {}
-    return dict(list(out.items())[:MOST_GROUPS])
+    return dict(sorted(list(out.items())[:MOST_GROUPS]))  # the order of a file, so that columns do not change places
 
 
 def _shared(series: pl.Series) -> Codes | None:

@@ -6,7 +6,7 @@ from the store are noticed by their number, and its models are fitted anew.
 
     subtracted   an additive model: the person's share is taken out of its sums, exactly (equal to a fit that never saw them)
     removed      nobody is left to learn from
-    refitted     any other model, or an additive one whose data changed otherwise since (backfilled events, withdrawn consent)
+    refitted     rankers and any other model, or an additive one whose data changed otherwise since (backfilled events, withdrawn consent)
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from daogou.scenario import Project, Scenario
 from daogou.store import Receipt as Rows
 from daogou.store import Store
 from daogou.train import release as releases
-from daogou.train.fit import build, check, circumstances, snapshot
+from daogou.train.fit import build, check, circumstances, rankers_without, snapshot
 
 log = structlog.get_logger("daogou.train")
 
@@ -46,7 +46,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     "Rejected import rows that named the person."
     models: dict[str, str]
-    "Model → `subtracted`, `refitted` or `removed`; empty where no release held anything of them."
+    "Model or `rankers/NAME` → `subtracted`, `refitted` or `removed`; empty where no release held anything of them."
     release: str | None
     "The release that is live now."
     retired: tuple[str, ...]
@@ -147,6 +147,8 @@ def _without(project: Project, store: Store, scenario: Scenario, learned: _Learn
             models[name], done[name] = model, "subtracted"
         else:
             models[name], done[name] = build(scenario, name).fit(rest, run), "refitted"
+    rankers, places = rankers_without(scenario, rest, models, run) if old.rankers and models else ({}, {})
+    done |= {f"rankers/{name}": "refitted" if name in rankers else "removed" for name in dict.fromkeys(old.rankers.values())}
     about = replace(
         old,
         events=len(rest.events),
@@ -154,10 +156,11 @@ def _without(project: Project, store: Store, scenario: Scenario, learned: _Learn
         items=rest.n_items,
         data_end=rest.end,
         models={name: old.models[name] for name in models},
+        rankers=places,
         notes=(*old.notes, "one person was erased from it"),
     )
     blends = msgspec.json.decode((directory / "blend.json").read_bytes(), type=dict[str, dict[str, float]])
-    written = releases.write(project.releases, models, rest.items, blends, about)
+    written = releases.write(project.releases, models, rest.items, blends, about, rankers)
     check(project.releases / written.id, scenario, store)
     return done, written.id
 

@@ -191,6 +191,20 @@ def check(directory: Path, scenario: Scenario, store: Store) -> Release:
     return release
 
 
+def rankers_without(scenario: Scenario, data: Dataset, fitted: Mapping[str, Recommender], run: Run) -> tuple[dict[str, Ranked], dict[str, str]]:
+    """The rankers of the scenario learned from `data` anew, over models that were fitted on it: ranker by name, and placement → name.
+
+    Costs a fit of every model on the training part.
+    """
+    training = _Training(scenario, run)
+    parts = _split(data, training)
+    if parts is None:
+        return {}, {}
+    fresh = {name: partial(build, scenario, name) for name in fitted}
+    honest = measure(parts, _fitted(parts.train, fresh, training, "fit on the training part")[0], scenario, run)
+    return _rankers(honest.rankers, fitted, data)
+
+
 # ---- steps
 def _chosen(project: Project, scenario: Scenario, models: Sequence[str] | None) -> list[str]:
     wanted = [name for name in models or project.training.models or scenario.models if name not in NOT_MODELS]
