@@ -5,6 +5,10 @@
 The weights maximise NDCG@10 (Järvelin and Kekäläinen 2002) by coordinate ascent (Metzler and Croft 2007, section 4). The order of two items depends
 on neither the filter nor the list's length, so that a filter never reorders.
 
+Where a model is there that needs no events (contract.StandIn), it speaks for the others on items that have few: with n events of the item,
+
+    z_m(i) ← h z_m(i) + (1 − h) z_stand-in(i),    h = n / (n + κ)
+
 Axes: B queries, C candidates, I items, M models.
 """
 
@@ -15,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from daogou.contract import Codes, Mask, Queries, Recommender, Scores
+from daogou.contract import Codes, Mask, Queries, Recommender, Scores, StandIn
 from daogou.data.histories import Histories
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
@@ -30,6 +34,7 @@ SWEEPS = 6
 STEPS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.2, 1.45, 2.0, 4.0)  # factors tried on one weight
 FIRST = 0.1  # what a weight of 0 is tried at, relative to the largest
 ROWS = 64  # queries whose dense scores are held at once
+TRUSTED = 0.95  # from there on an item's own events say enough
 
 
 def repeats_at(place: Placement, evaluation: Evaluation) -> bool:
@@ -63,6 +68,8 @@ class Blend:
         self.models = {name: model for name, model in models.items() if weights.get(name, 0.0) > 0}
         self.weights = {name: float(weights[name]) for name in self.models}
         self.repeats = repeats
+        self._stand_in = next((model for model in models.values() if isinstance(model, StandIn)), None)
+        self._spoken: tuple[Queries, Part] | None = None
 
     @property
     def n_items(self) -> int:
@@ -70,8 +77,34 @@ class Blend:
 
     def part(self, name: str, queries: Queries) -> Part:
         """What one model says; a failing model raises here and nowhere else."""
-        scores_BI = self.models[name].score(queries)
-        return Part(name, self.weights[name], scores_BI, moments(scores_BI, None if self.repeats else queries.history))
+        model = self.models[name]
+        part = self._asked(name, self.weights[name], model, queries)
+        if self._stand_in is None or not getattr(model, "needs_events", True):
+            return part
+        return self._supported(part, self._stand_in, queries)
+
+    def _asked(self, name: str, weight: float, model: Recommender, queries: Queries) -> Part:
+        scores_BI = model.score(queries)
+        return Part(name, weight, scores_BI, moments(scores_BI, None if self.repeats else queries.history))
+
+    def _supported(self, part: Part, stand_in: "StandIn", queries: Queries) -> Part:
+        """`part` with the stand-in's z-scores mixed in, in the scale of its own scores, on items that have few events."""
+        if self._spoken is None or self._spoken[0] is not queries:
+            self._spoken = (queries, self._asked("", 0.0, stand_in, queries))
+        spoken = self._spoken[1]
+        young = np.flatnonzero(stand_in.trust_I[: part.scores_BI.shape[1]] < TRUSTED)
+        if not len(young):
+            return part
+        own_BN, other_BN = (np.take(p.scores_BI, young, axis=1) for p in (part, spoken))
+        inverse_B, mean_B = part.moments.inverse_B[:, None], part.moments.mean_B[:, None]
+        as_own_BN = mean_B + z_scores(other_BN, spoken.moments) * np.divide(1.0, inverse_B, out=np.zeros_like(inverse_B), where=inverse_B > 0)
+        own_BN = np.where(np.isfinite(own_BN), own_BN, mean_B + part.moments.floor_B[:, None] / np.where(inverse_B > 0, inverse_B, 1.0))
+        trust_N = stand_in.trust_I[young]
+        mixed_BN = trust_N * own_BN + (1 - trust_N) * as_own_BN
+        says_BN = np.isfinite(other_BN) & (inverse_B > 0) & (spoken.moments.inverse_B[:, None] > 0)
+        scores_BI = part.scores_BI.copy()
+        scores_BI[:, young] = np.where(says_BN, mixed_BN, scores_BI[:, young])
+        return part._replace(scores_BI=scores_BI)
 
     def total(self, parts: list[Part], n_queries: int) -> Scores:
         """[B, I] the weighted sum; −inf where no part has evidence."""
