@@ -199,7 +199,7 @@ def evaluate(
     directory: ProjectDir = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Measures models honestly: full ranking, intervals, baselines beside. `blend` in --models is all the others blended."""
+    """Measures models honestly: full ranking, intervals, baselines beside. In --models, `blend` is all the others blended, `ranked` a ranker over them."""
     from daogou.evaluate import report as reports
     from daogou.train.experiment import experiment
     from daogou.train.fit import snapshot

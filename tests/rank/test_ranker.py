@@ -85,8 +85,19 @@ def test_a_linear_estimator_can_be_stored_and_a_forest_says_why_not(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("path", ["os:system", "subprocess:Popen", "sklearn.utils._testing:x", "sklearn.linear_model:NoSuch", "sklearn.nothing:X", "LogisticRegression",
-                                  "sklearn.linear_model:lasso_path", "sklearn.preprocessing:StandardScaler"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os:system",
+        "subprocess:Popen",
+        "sklearn.utils._testing:x",
+        "sklearn.linear_model:NoSuch",
+        "sklearn.nothing:X",
+        "LogisticRegression",
+        "sklearn.linear_model:lasso_path",
+        "sklearn.preprocessing:StandardScaler",
+    ],
+)
 def test_nothing_but_an_estimator_of_scikit_learn_is_imported(path: str) -> None:
     with pytest.raises(ConfigError, match="no estimator of scikit-learn"):
         Estimator(estimator=path)

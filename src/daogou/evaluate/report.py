@@ -41,6 +41,8 @@ class Report:
     "`Split.about`"
     fit_s: Mapping[str, float] = field(default_factory=dict)
     "Seconds each model took to fit."
+    peak_mib: Mapping[str, float] = field(default_factory=dict)
+    "Highest resident memory of the process during that fit, MiB."
     apart: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     "Targets in rows of their own (`no-history`, `new-items`) → model → result."
     groups: Mapping[str, Mapping[str, Groups]] = field(default_factory=dict)
@@ -123,10 +125,11 @@ def _quality_table(report: Report) -> Table:
 
 def _lists_table(report: Report) -> Table:
     shown = [name for name in report.lists if name not in ("popularity@10", "category_diversity@10")]
-    table = _table("what the lists are like, and what they cost", "model", *shown, "fit", "evaluation")
+    table = _table("what the lists are like, and what they cost", "model", *shown, "fit", "memory", "evaluation")
     for model in report.comparison.order():
         result = report.comparison.results[model]
-        table.add_row(model, *(f"{result.mean(name):.3f}" for name in shown), _seconds(report.fit_s.get(model)), _seconds(result.eval_s))
+        cost = (_seconds(report.fit_s.get(model)), _mib(report.peak_mib.get(model)), _seconds(result.eval_s))
+        table.add_row(model, *(f"{result.mean(name):.3f}" for name in shown), *cost)
     return table
 
 
@@ -152,6 +155,10 @@ def _signed(difference: Paired) -> str:
     return f"{difference.difference:+.4f}" + (" (noise)" if difference.inside_noise else "")
 
 
+def _mib(mib: float | None) -> str:
+    return "–" if mib is None else f"{mib:,.0f} MiB"
+
+
 def _seconds(seconds: float | None) -> str:
     return "–" if seconds is None else f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
 
@@ -163,7 +170,9 @@ def to_json(report: Report) -> dict[str, Any]:
     out: dict[str, Any] = {
         "protocol": report.split.get("protocol"),
         "split": dict(report.split),
-        "models": {name: _model(result) | {"fit_s": report.fit_s.get(name)} for name, result in comparison.results.items()},
+        "models": {
+            name: _model(result) | {"fit_s": report.fit_s.get(name), "peak_mib": report.peak_mib.get(name)} for name, result in comparison.results.items()
+        },
         "baseline": comparison.baseline,
         "order": comparison.order(),
         "paired": {metric: {name: _paired(pair) for name, pair in comparison.against_baseline(metric).items()} for metric in _paired_metrics(comparison)},
@@ -233,7 +242,7 @@ def html(report: Report, title: str = "Evaluation") -> str:
     environment = Environment(
         loader=PackageLoader("daogou.evaluate"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"seconds": _seconds, "figure": lambda x: "–" if x is None or x != x else f"{x:.4f}", "percent": lambda x: f"{x:.1%}"}
+    environment.filters |= {"seconds": _seconds, "mib": _mib, "figure": lambda x: "–" if x is None or x != x else f"{x:.4f}", "percent": lambda x: f"{x:.1%}"}
     comparison = report.comparison
     leader = comparison.order()[0]
     return environment.get_template("report.html").render(

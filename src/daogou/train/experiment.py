@@ -5,6 +5,7 @@ What `daogou evaluate` runs. Nothing here reads the test targets before every we
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,9 @@ from daogou.rank import blend
 from daogou.rank.blend import Blend
 from daogou.scenario import Scenario
 from daogou.train.fit import build, cut
+from daogou.train.measure import RANKED, build_ranker
 from daogou.train.memory import Peak
+from daogou.train.nested import learn
 
 BASELINES: Mapping[str, dict[str, Any]] = {"recent": {"kind": "popular", "half_life_days": 7.0}, "ease": {"kind": "ease"}}
 """Always beside: what sold this week, and the closed-form taste model. Whoever cannot beat them is not needed."""
@@ -44,8 +47,8 @@ def experiment(
 
     Args:
         protocols: the first is reported whole, the others are laid beside it, because the order of models depends on the protocol; empty = the scenario's.
-        models: names under [models] of the scenario or of any installed model (with its defaults), and `blend` for all of them blended; empty = the
-            scenario's and their blend.
+        models: names under [models] of the scenario or of any installed model (with its defaults), `blend` for all of them blended, and `ranked` or a
+            ranker's name for a learned ranker over them; empty = the scenario's and their blend.
         seeds: fits of each model that differ in the seed alone; figures are means over them.
 
     Raises:
@@ -64,6 +67,7 @@ def experiment(
         comparison=first.comparison,
         split=first.parts.about,
         fit_s=first.fit_s,
+        peak_mib=first.peak_mib,
         apart=first.apart,
         groups=quality_by_group({best: first.comparison.results[best]}, first.parts.test, groups),
         exposure={best: exposure_by(first.comparison.results[best], first.parts.train, exposure)} if exposure in data.item_table.columns else {},
@@ -85,25 +89,29 @@ class _Protocol:
         self.parts: Split = cut(data, how, protocol=protocol, warn=self.warnings.append)
         self.repeats = how.repeats
         self.fit_s: dict[str, float] = {}
+        self.peak_mib: dict[str, float] = {}
         self.apart: dict[str, dict[str, Result]] = {}
         catalogue = Catalogue.of(self.parts.train)
-        wanted = [name for name in names if name != BLEND]
+        rankers = [name for name in names if name == RANKED or name in scenario.rankers or name in plugins.names("ranker")]
+        wanted = [name for name in names if name != BLEND and name not in rankers]
         settings = dict(BASELINES) | scenario.models
         everyone = list(dict.fromkeys([*wanted, *BASELINES]))
         for name in everyone:
             if name not in settings and name not in plugins.names("model"):
-                raise UnknownName("model", name, {*settings, *plugins.names("model")}, field="models")
+                raise UnknownName("model", name, {*settings, *plugins.names("model"), RANKED, *plugins.names("ranker")}, field="models")
         everything = msgspec.structs.replace(scenario, models={name: {} for name in everyone} | settings)
         found: dict[str, list[Result]] = {}
         for seed in range(seeds):
             fitted = self._fit(everything, everyone, Run(seed=seed, threads=threads, progress=progress))
             scorers: dict[str, Scorer] = dict(fitted)
             blended = {name: model for name, model in fitted.items() if name in wanted}
-            if BLEND in names and len(blended) > 1:
+            if (BLEND in names or rankers) and len(blended) > 1:
                 with Peak() as spent:
                     weights = blend.fit(blended, self.parts.validation, repeats=self.repeats)
                 scorers[BLEND] = Blend(blended, weights, repeats=self.repeats)
-                self.fit_s[BLEND] = round(spent.seconds, 3)
+                self._spent(BLEND, spent)
+            if rankers and blended:
+                scorers |= self._ranked(scenario, rankers, blended, weights if len(blended) > 1 else dict.fromkeys(blended, 1.0), seed, threads)
             for n, (name, scorer) in enumerate(scorers.items()):
                 if progress:
                     progress(f"{protocol}: evaluate {name}", n, len(scorers))
@@ -112,6 +120,34 @@ class _Protocol:
                 for kind, targets in self.parts.apart.items():
                     self.apart[kind] = {name: evaluate(scorer, targets, repeats=self.repeats) for name, scorer in scorers.items()}
         self.comparison: Comparison = compare({name: over_seeds(results) for name, results in found.items()}, baseline="recent")
+
+    def _ranked(
+        self, scenario: Scenario, names: Sequence[str], models: dict[str, Recommender], weights: Mapping[str, float], seed: int, threads: int
+    ) -> dict[str, Scorer]:
+        """Rankers over the models, learned from validation; one that cannot be is a warning of the report."""
+        learned: dict[str, Scorer] = {}
+        for name in names:
+            try:
+                with Peak() as spent:
+                    found = learn(
+                        models,
+                        weights,
+                        partial(build_ranker, scenario, name),
+                        self.parts.train,
+                        self.parts.validation,
+                        Run(seed=seed, threads=threads),
+                        repeats=self.repeats,
+                        request_time=self.parts.about["protocol"] == "time",
+                    )
+            except TrainingError as e:
+                self.warnings.append(f"{name} was left out: {e}")
+                continue
+            learned[name] = found.ranked
+            self._spent(name, spent)
+        return learned
+
+    def _spent(self, name: str, spent: Peak) -> None:
+        self.fit_s[name], self.peak_mib[name] = round(spent.seconds, 3), round(spent.mib, 1)
 
     def _fit(self, scenario: Scenario, names: Sequence[str], run: Run) -> dict[str, Recommender]:
         """Those that can be fitted; what cannot is a warning of the report."""
@@ -126,7 +162,7 @@ class _Protocol:
             except TrainingError as e:
                 self.warnings.append(f"{name} was left out: {e}")
                 continue
-            self.fit_s[name] = round(spent.seconds, 3)
+            self._spent(name, spent)
         if not fitted:
             raise TrainingError("no model could be fitted: " + "; ".join(self.warnings))
         return fitted
