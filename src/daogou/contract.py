@@ -110,6 +110,14 @@ class Additive(Protocol):
     def forget(self, data: "Dataset") -> Self: ...  # data: the events of those to forget; equals a fit that never saw them
 
 
+@runtime_checkable
+class StandIn(Recommender, Protocol):
+    """A recommender that needs no events, and speaks for those that do on items that have few: a blend asks it so without knowing its name."""
+
+    @property
+    def trust_I(self) -> Scores: ...  # [I] 0 … 1: how far models of events may be believed on the item
+
+
 class Encoder(Protocol):
     """Turns texts or photos into vectors. Vectors of another `id`, `version` or `weights` are not comparable; `encode.stamp` names the three."""
 

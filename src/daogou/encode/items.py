@@ -46,7 +46,7 @@ class Blocks(Config, frozen=True):
     weights: Annotated[dict[str, float], Meta(description="Weight of single attributes, where it differs from that of their kind.")] = field(
         default_factory=lambda: {"description": 0.25}
     )
-    dim: Annotated[int, Meta(ge=1, description="Dimensions kept: the strongest of all blocks together.")] = 256
+    dim: Annotated[int, Meta(ge=1, description="Dimensions kept: the strongest of all blocks together.")] = 384
 
 
 def item_vectors(

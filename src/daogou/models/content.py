@@ -18,8 +18,8 @@ from daogou.families import State, Vectors
 
 class ContentConfig(Blocks, frozen=True):
     recency: Annotated[float, hyper("Decay of a history, in events.", 2, 100, log=True, unit="events", gt=0)] = 30.0
-    learned: Annotated[float, hyper("Share of what events teach about which content goes together; the rest is likeness.", 0, 1, ge=0, le=1)] = 0.5
-    l2: Annotated[float, hyper("Penalty of the map, relative to the mean square of a dimension.", 0.003, 3, log=True, gt=0)] = 0.1
+    learned: Annotated[float, hyper("Share of what events teach about which content goes together; the rest is likeness.", 0, 1, ge=0, le=1)] = 0.4
+    l2: Annotated[float, hyper("Penalty of the map, relative to the mean square of a dimension.", 0.003, 3, log=True, gt=0)] = 0.03
     handover: Annotated[float, Meta(ge=0, description="Events κ after which an item's own events count as much as its content.")] = 3.0
 
 
@@ -33,7 +33,7 @@ class Content(Vectors):
     over items with events; n_ij counts the people who took both. s makes both parts vary equally over the catalogue, times learned/(1−learned).
     Without events s = 0, and likeness alone answers. `similar` is likeness alone: "looks like this".
 
-    `support_I` counts the events of each item: where they are few, a blend lets content speak for the models that need them (rank.blend).
+    It is a stand-in (contract.StandIn): where an item has few events, a blend lets it speak for the models that need them.
 
     Memory: 4·I·D bytes, and 8·(I + U)·D while fitting; C itself is never held. Explanation: exact.
     Not a sum over users: a person is erased by training again.
@@ -89,6 +89,11 @@ class Content(Vectors):
         share_N = weights_I.data * (self.vectors_ID[weights_I.col] @ (self.map_DD @ self.vectors_ID[item]))
         reasons = [Reason(int(i), float(w), "exact") for i, w in zip(weights_I.col, share_N, strict=True) if w]
         return sorted(reasons, key=lambda r: (-r.weight, r.item))
+
+    @property
+    def trust_I(self) -> Scores:
+        """[I] n/(n + κ): how far models that learn from events may be believed on each item."""
+        return np.asarray(self.support_I / np.maximum(self.support_I + self.config.handover, 1e-6), np.float32)
 
     @property
     def _told_I(self) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import structlog
 from numba import njit
 from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ from daogou.families import top_k
 from daogou.rank.normalise import Moments, moments, z_scores
 from daogou.scenario import Evaluation, Placement
 from daogou.selection import best
+
+log = structlog.get_logger("daogou.rank")
 
 K = 10
 DEPTH = 150  # items of each model among which the ascent looks
@@ -89,9 +92,15 @@ class Blend:
 
     def _supported(self, part: Part, stand_in: "StandIn", queries: Queries) -> Part:
         """`part` with the stand-in's z-scores mixed in, in the scale of its own scores, on items that have few events."""
-        if self._spoken is None or self._spoken[0] is not queries:
-            self._spoken = (queries, self._asked("", 0.0, stand_in, queries))
-        spoken = self._spoken[1]
+        said = self._spoken
+        if said is None or said[0] is not queries:
+            try:
+                said = queries, self._asked("", 0.0, stand_in, queries)
+            except Exception as e:  # it is counted where it is asked in its own name; here the others speak for themselves
+                log.warning("degraded", part="stand-in", error=type(e).__name__)
+                return part
+            self._spoken = said
+        spoken = said[1]
         young = np.flatnonzero(stand_in.trust_I[: part.scores_BI.shape[1]] < TRUSTED)
         if not len(young):
             return part

@@ -152,7 +152,13 @@ def snapshot(project: Project, store: Store, scenario: Scenario, **limits: Any) 
 
 def circumstances(project: Project, seed: int, progress: Progress | None = None) -> Run:
     """How this project fits a model."""
-    return Run(seed=seed, threads=project.training.threads or os.cpu_count() or 1, progress=progress)
+    return Run(
+        seed=seed,
+        threads=project.training.threads or os.cpu_count() or 1,
+        progress=progress,
+        vectors=project.directory / "vectors",
+        photos=project.directory / "photos",
+    )
 
 
 def build(scenario: Scenario, name: str) -> Recommender:
@@ -248,8 +254,8 @@ def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], train
     models: dict[str, Recommender] = {}
     timed: dict[str, Fitted] = {}
     if not len(data.histories.item):
-        training.warn("no event teaches anything yet: the release has no model")
-        return models, timed
+        fresh = {name: make for name, make in fresh.items() if not getattr(make(), "needs_events", True)}
+        training.warn(f"no event teaches anything yet: the release has {', '.join(fresh) or 'no model'}")
     for n, (name, make) in enumerate(fresh.items()):
         if training.run.progress:
             training.run.progress(f"{step}: {name}", n, len(fresh))
