@@ -1,0 +1,398 @@
+"""A sentence taken apart: constraints in the filter language, what is asked relative to what was shown, and the rest, which is searched by meaning.
+
+Numbers, negation and sizes are read by rules alone; values by their names (values.py). Every constraint remembers the words it came from.
+"""
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from daogou.guide.lexicon import listed, phrases
+from daogou.guide.money import Price, prices
+from daogou.guide.tokens import BREAKS, Token, clean, is_cjk, tokens
+from daogou.guide.values import Value, Values, broadest
+
+MAX_CHARACTERS = 1000
+"""Of a text that are understood; the rest is ignored, and a note says so."""
+REST_CHARACTERS = 200
+CONSTRAINTS = 12
+
+Op = Literal["=", "!=", "<", "<=", ">", ">="]
+_SIZE = re.compile(
+    r"(?:\bsize|尺码|尺寸|码数)\s*(?:is|of|为|是|:)?\s*(\d{1,2}(?:\.5)?|[x]{0,4}[sl]|m|\d?xl)(?![a-z0-9])"
+    r"|(?<![\d.])(\d{2}(?:\.5)?)\s*(?:码|号)"
+    r"|(?<![a-z0-9'])(xxs|xs|xl|xxl|xxxl|[2-5]xl|[sml](?=\s*(?:码|号|size)))\s*(?:码|号|size)?(?![a-z0-9])"
+)
+_ORDINAL = re.compile(
+    rf"(?<![a-z])({'|'.join(listed('ordinals'))})(?![a-z])(?:\s+(?:one|item|product|pair))?"
+    r"|(?:#|no\.\s?|number )(\d{1,2})(?!\d)"
+    r"|第\s?([一二三四五六七八九十]|\d{1,2})\s?(?:个|款|双|件|条|只|种|台|本|部|瓶|副)?"
+)
+_CHINESE = "一二三四五六七八九十"
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One thing that must hold. `said` is the words it came from, `start` and `end` their place in the cleaned text."""
+
+    attribute: str
+    op: Op
+    values: tuple[str | float, ...]
+    role: str
+    said: str = ""
+    start: int = 0
+    end: int = 0
+    en: str = ""
+    zh: str = ""
+
+    @property
+    def id(self) -> str:
+        """Names the chip: the same constraint has the same id in every turn."""
+        return f"{self.attribute}{self.op}{'|'.join(map(_number, self.values))}"
+
+    @property
+    def filter(self) -> str:
+        """In the filter language."""
+        written = [_quoted(value) for value in self.values]
+        if len(written) == 1:
+            return f"{self.attribute} {self.op} {written[0]}" if self.op != "!=" else f"not {self.attribute} = {written[0]}"
+        return f"{'not ' if self.op == '!=' else ''}{self.attribute} in [{', '.join(written)}]"
+
+    @property
+    def wanted(self) -> bool:
+        return self.op == "="
+
+    def label(self, locale: str) -> str:
+        return self.zh if locale.startswith("zh") else self.en
+
+
+@dataclass(slots=True)
+class Understood:
+    """One turn. `about` is the place (from 0; −1 the last) of a shown item that it refers to."""
+
+    text: str
+    chinese: bool
+    constraints: list[Constraint] = field(default_factory=list)
+    rest: str = ""
+    words: str = ""
+    "The text without prices, negations and references: what is searched for."
+    moves: set[str] = field(default_factory=set)
+    "Critiques: cheaper, dearer, more, other:ROLE, reset, gift, hello, thanks, any."
+    about: int | None = None
+    without: tuple[str, ...] = ()
+    "Words of unwanted things that no attribute knows: goods whose text has them are left out."
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    "What should be said of it: a key of answer.WORDS, and what to put in."
+
+
+def understand(text: str, values: Values) -> Understood:
+    """Never fails, whatever the text."""
+    cleaned = clean(text[: 2 * MAX_CHARACTERS])[:MAX_CHARACTERS]
+    out = Understood(cleaned, is_cjk(cleaned))
+    if len(text) > MAX_CHARACTERS:
+        out.notes.append(("long", str(MAX_CHARACTERS)))
+    used = [False] * len(cleaned)
+    _priced(cleaned, values, out, used)
+    _sized(cleaned, values, out, used)
+    _referred(cleaned, out, used)
+    found = [token for token in tokens(cleaned) if not any(used[token.start : token.end])]
+    hidden = list(used)  # what must not be searched for
+    _read(cleaned, found, values, out, used, hidden)
+    out.constraints = _joined(out.constraints)[:CONSTRAINTS]
+    _contradictions(out)
+    out.rest = _left(found, used, cleaned)[:REST_CHARACTERS]
+    out.words = _left(found, hidden, cleaned)[:REST_CHARACTERS]
+    return out
+
+
+# ---- numbers
+def _priced(cleaned: str, values: Values, out: Understood, used: list[bool]) -> None:
+    for price in prices(cleaned):
+        used[price.start : price.end] = [True] * (price.end - price.start)
+        said = cleaned[price.start : price.end].strip()
+        if not values.priced:
+            out.notes.append(("no prices", said))
+            continue
+        if price.currency and values.currency and price.currency != values.currency:
+            out.notes.append(("currency", f"{price.currency}|{values.currency}"))
+        out.constraints += bounds(price, said, values.currency)
+
+
+def bounds(price: Price, said: str, currency: str) -> list[Constraint]:
+    """A price as one or two constraints."""
+    out = []
+    for limit, op, en, zh in (
+        (price.low, ">" if price.strict_low else ">=", "over" if price.strict_low else "from", "高于" if price.strict_low else "不低于"),
+        (price.high, "<" if price.strict_high else "<=", "under" if price.strict_high else "up to", "低于" if price.strict_high else "不超过"),
+    ):
+        if limit is not None:
+            money = f"{_number(limit)} {currency}".strip()
+            out.append(Constraint("price", op, (limit,), "price", said, price.start, price.end, f"{en} {money}", f"{zh} {money}"))  # type: ignore[arg-type]
+    return out
+
+
+def _sized(cleaned: str, values: Values, out: Understood, used: list[bool]) -> None:
+    attribute = next((name for name, role in values.roles.items() if role == "size"), None)
+    for match in _SIZE.finditer(cleaned):
+        if any(used[match.start() : match.end()]):
+            continue
+        size = next(group for group in match.groups() if group)
+        there = [value.text for value in values.of.get(attribute or "", ()) if value.text.lower() == size]
+        used[match.start() : match.end()] = [True] * (match.end() - match.start())
+        if attribute is None or not there:
+            out.notes.append(("no size", size.upper()))
+            continue
+        out.constraints.append(Constraint(attribute, "=", (there[0],), "size", match.group().strip(), *match.span(), f"size {there[0]}", f"{there[0]} 码"))
+
+
+def _referred(cleaned: str, out: Understood, used: list[bool]) -> None:
+    match = _ORDINAL.search(cleaned)
+    if match and not any(used[match.start() : match.end()]):
+        word, number, chinese = match.groups()
+        digits = number or (chinese if chinese and chinese.isdigit() else "")
+        out.about = int(digits) - 1 if digits else listed("ordinals").index(word) if word else _CHINESE.index(chinese)
+        used[match.start() : match.end()] = [True] * (match.end() - match.start())
+
+
+# ---- names and negation
+def _read(cleaned: str, found: list[Token], values: Values, out: Understood, used: list[bool], hidden: list[bool]) -> None:
+    """Left to right; at each place the longest of all names and phrases wins."""
+    n, negated, since, denial = 0, False, 0, ""
+    recent: list[tuple[list[Value], int, int]] = []
+    unknown: list[Token] = []
+    refused: list[str] = []
+    said = phrases()
+
+    def mark(first: int, length: int, *, hide: bool) -> None:
+        start, end = found[first].start, found[first + length - 1].end
+        used[start:end] = [True] * (end - start)
+        if hide:
+            hidden[start:end] = [True] * (end - start)
+
+    def close() -> None:
+        nonlocal negated, unknown, refused
+        if negated and unknown:
+            out.without += (_joined_words(unknown, cleaned),)
+            for token in unknown:
+                used[token.start : token.end] = hidden[token.start : token.end] = [True] * (token.end - token.start)
+        negated, unknown, refused = False, [], []
+
+    while n < len(found):
+        if n and BREAKS & set(cleaned[found[n - 1].end : found[n].start]) - {"、"}:
+            close()
+            recent = []
+        things, length = values.names.at(found, n)
+        meant, reach = _phrase(found, n)
+        if meant == "harmless":
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        if things and length >= reach and not (meant in ("not", "cheaper", "dearer") and reach >= length):
+            chosen = broadest(things)
+            start, end = found[n].start, found[n + length - 1].end
+            before = cleaned[max(0, start - 3) : start]
+            if chosen[0].role == "brand" and cleaned[start:end].isdigit():
+                n += length
+                continue
+            denied = negated or before.rstrip().endswith("non-")
+            if negated and chosen[0].role == "category" and any(role != "category" for role in refused):
+                close()  # "not black dresses" are dresses, of another colour
+                denied = False
+            refused = [*refused, chosen[0].role] if denied else []
+            out.constraints.append(_constraint(chosen, denied, cleaned, start, end))
+            mark(n, length, hide=denied)
+            unknown = []
+            recent = [*recent[-3:], (chosen, start, end)]
+            since = n + length
+            n += length
+            continue
+        if (
+            meant == "not"
+            and recent
+            and not negated
+            and _ends(cleaned, found, n, reach)
+            and cleaned[found[n].start : found[n + reach - 1].end] in listed("excluded")
+        ):
+            _deny(out, recent[-1], hidden)
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        if meant == "not":
+            close()
+            negated, since, denied_by = True, n + reach, words
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        if meant == "excluded" and recent:
+            if not (negated and denied_by == "除了"):
+                _deny(out, recent[-1], hidden)
+            mark(n, reach, hide=True)
+            close()
+            n += reach
+            continue
+        if meant == "but" and negated and n >= since:
+            close()
+        if meant == "other":
+            step = _other(found, n, reach, values, out, "other")
+            if step:
+                mark(n, step, hide=True)
+                n += step
+                continue
+        if meant == "any" and (step := _other(found, n, reach, values, out, "any")):
+            mark(n, step, hide=True)
+            n += step
+            continue
+        if meant in ("cheaper", "dearer", "more", "reset", "gift", "any"):
+            out.moves.add(meant)
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        if meant in ("hello", "thanks") and len(found) <= 4:
+            out.moves.add(meant)
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        if meant == "like" and out.about is None:
+            things_this, more = said["this"].at(found, n + reach) if n + reach < len(found) else ([], 0)
+            if things_this:
+                out.about = 0
+                mark(n, reach + more, hide=True)
+                n += reach + more
+                continue
+        if meant == "last":
+            out.about = -1
+            mark(n, reach, hide=True)
+            n += reach
+            continue
+        _, filler = said["filler"].at(found, n)
+        joins, joint = said["or"].at(found, n)
+        if filler or joins:
+            mark(n, max(filler, joint), hide=True)
+            n += max(filler, joint)
+            continue
+        if negated:
+            unknown.append(found[n])
+        n += 1
+    close()
+
+
+_MEANT = ("harmless", "cheaper", "dearer", "more", "reset", "not", "excluded", "any", "gift", "last", "other", "like", "but", "hello", "thanks")
+
+
+def _phrase(found: list[Token], n: int) -> tuple[str, int]:
+    """Which phrase begins here, and how long it is; of equal ones the first of `_MEANT`."""
+    best, reach = "", 0
+    for meant in _MEANT:
+        _, length = phrases()[meant].at(found, n)
+        if length > reach:
+            best, reach = meant, length
+    return best, reach
+
+
+def _ends(cleaned: str, found: list[Token], n: int, reach: int) -> bool:
+    """Whether a clause ends after these tokens."""
+    after = n + reach
+    return after >= len(found) or bool(BREAKS & set(cleaned[found[after - 1].end : found[after].start]))
+
+
+def _other(found: list[Token], n: int, reach: int, values: Values, out: Understood, move: str) -> int:
+    """ "another brand", 换个颜色, "any colour": which attribute it is about. Tokens read, 0 where none follows."""
+    roles, length = values.called.at(found, n + reach) if n + reach < len(found) else ([], 0)
+    if not roles:
+        return 0
+    out.moves.add("more" if roles[0] == "style" else f"{move}:{roles[0]}")
+    return reach + length
+
+
+def _deny(out: Understood, recent: tuple[list[Value], int, int], hidden: list[bool]) -> None:
+    """黑色不要: the last value turns into its opposite."""
+    values, start, end = recent
+    for n, one in enumerate(out.constraints):
+        if (one.start, one.end) == (start, end) and one.wanted:
+            out.constraints[n] = _constraint(values, True, out.text, start, end)
+            hidden[start:end] = [True] * (end - start)
+
+
+def _constraint(chosen: list[Value], denied: bool, cleaned: str, start: int, end: int) -> Constraint:
+    en, zh = (" / ".join({(name := value.label(chinese)).casefold(): name for value in chosen}.values()) for chinese in (False, True))
+    made = Constraint(chosen[0].attribute, "=", tuple(value.text for value in chosen), chosen[0].role, cleaned[start:end], start, end, en, zh)
+    return denial(made) if denied else made
+
+
+def denial(one: Constraint) -> Constraint:
+    """Its opposite."""
+    return replace(one, op="!=", en=f"not {one.en}", zh=f"不要{one.zh}")
+
+
+def _joined(found: list[Constraint]) -> list[Constraint]:
+    """Wanted values of one attribute in one sentence are alternatives: "red or blue"."""
+    out: list[Constraint] = []
+    for one in found:
+        if any(other.id == one.id for other in out):
+            continue
+        same = next((n for n, other in enumerate(out) if one.wanted and other.wanted and other.attribute == one.attribute and other.role != "size"), None)
+        if same is None:
+            out.append(one)
+            continue
+        first = out[same]
+        if narrower := _narrower(first, one):
+            out[same] = narrower
+            continue
+        values = tuple(dict.fromkeys([*first.values, *one.values]))
+        out[same] = replace(first, values=values, said=f"{first.said} / {one.said}", en=f"{first.en} / {one.en}", zh=f"{first.zh} / {one.zh}")
+    return out
+
+
+def _narrower(first: Constraint, second: Constraint) -> Constraint | None:
+    """Of a category and one below it, the latter: "shoes, sports shoes"."""
+    a, b = str(first.values[0]), str(second.values[0])
+    if first.role != "category" or len(first.values) + len(second.values) > 2:
+        return None
+    return second if b.startswith(f"{a} >") else first if a.startswith(f"{b} >") else None
+
+
+def _contradictions(out: Understood) -> None:
+    """Says which of two constraints cannot hold together; the later one is kept."""
+    kept: list[Constraint] = []
+    for one in sorted(out.constraints, key=lambda c: c.start):
+        for other in list(kept):
+            if conflict(other, one):
+                out.notes.append(("contradiction", f"{other.en}|{other.zh}|{one.en}|{one.zh}"))
+                kept.remove(other)
+        kept.append(one)
+    out.constraints = [one for one in out.constraints if one in kept]
+
+
+def conflict(a: Constraint, b: Constraint) -> bool:
+    """Whether nothing can meet both."""
+    if a.attribute != b.attribute:
+        return False
+    if a.role == "price":
+        low, high = (a, b) if a.op in (">", ">=") else (b, a)
+        if low.op not in (">", ">=") or high.op not in ("<", "<="):
+            return False
+        floor, ceiling = float(low.values[0]), float(high.values[0])
+        return floor > ceiling or (floor == ceiling and (low.op == ">" or high.op == "<"))
+    return a.wanted != b.wanted and bool(set(a.values) & set(b.values))
+
+
+def _joined_words(found: list[Token], cleaned: str) -> str:
+    return cleaned[found[0].start : found[-1].end]
+
+
+def _left(found: list[Token], used: list[bool], cleaned: str) -> str:
+    """The words that were not used, Chinese signs that stand together unseparated."""
+    out, end = "", -1
+    for token in found:
+        if not any(used[token.start : token.end]):
+            out += ("" if token.start == end and out else " ") + cleaned[token.start : token.end]
+            end = token.end
+    return out.strip()
+
+
+def _number(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def _quoted(value: str | float) -> str:
+    return _number(value) if not isinstance(value, str) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
