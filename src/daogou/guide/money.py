@@ -15,10 +15,6 @@ _CURRENCY = {
 _CODE = {word: code for code, words in _CURRENCY.items() for word in words}
 _LATIN = r"(?![a-z])"
 _CUR = "(?:" + "|".join(re.escape(word) + (_LATIN if word[-1].isascii() and word[-1].isalpha() else "") for word in sorted(_CODE, key=len, reverse=True)) + ")"
-    "(?:"
-    + "|".join(re.escape(word) + (r"(?![a-z])" if word[-1:].isascii() and word[-1:].isalpha() else "") for word in sorted(_CODE, key=len, reverse=True))
-    + ")"
-)
 _DIGIT = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _UNIT = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
 _N = r"(?:\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,4})?|\d{1,10}(?:\.\d{1,4})?|[〇零一二两三四五六七八九十百千万]{0,8}[十百千万][〇零一二两三四五六七八九十百千万]{0,8})"

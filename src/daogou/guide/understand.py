@@ -157,7 +157,7 @@ def _referred(cleaned: str, out: Understood, used: list[bool]) -> None:
 # ---- names and negation
 def _read(cleaned: str, found: list[Token], values: Values, out: Understood, used: list[bool], hidden: list[bool]) -> None:
     """Left to right; at each place the longest of all names and phrases wins."""
-    n, negated, since, denial = 0, False, 0, ""
+    n, negated, since, denied_by = 0, False, 0, ""
     recent: list[tuple[list[Value], int, int]] = []
     unknown: list[Token] = []
     refused: list[str] = []
@@ -183,6 +183,7 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
             recent = []
         things, length = values.names.at(found, n)
         meant, reach = _phrase(found, n)
+        words = cleaned[found[n].start : found[n + reach - 1].end] if reach else ""
         if meant == "harmless":
             mark(n, reach, hide=True)
             n += reach
@@ -206,13 +207,7 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
             since = n + length
             n += length
             continue
-        if (
-            meant == "not"
-            and recent
-            and not negated
-            and _ends(cleaned, found, n, reach)
-            and cleaned[found[n].start : found[n + reach - 1].end] in listed("excluded")
-        ):
+        if meant == "not" and recent and not negated and words in listed("excluded") and _ends(cleaned, found, n, reach):
             _deny(out, recent[-1], hidden)
             mark(n, reach, hide=True)
             n += reach
