@@ -224,6 +224,27 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    model: Annotated[str, typer.Argument(help="A model of the scenario; several with commas get the same budget each.")],
+    minutes: Annotated[float, typer.Option(help="Wall time for each model.")] = 10.0,
+    trials: Annotated[int | None, typer.Option(min=1, help="At most so many new trials.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; with more than one the search cannot be repeated exactly.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed; the project's if left out.")] = None,
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Searches a model's settings on validation and writes the best to tuned.toml. Goes on where an earlier call stopped."""
+    from daogou.train.fit import circumstances, snapshot
+    from daogou.train.tune import tune as search
+
+    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+        data = snapshot(project, store, scenario)
+        run = circumstances(project, project.training.seed if seed is None else seed)
+        found = [search(project, scenario, data, name, minutes=minutes, trials=trials, jobs=jobs, run=run, progress=progress) for name in _names(model)]
+    _print(found, as_json, "\n".join(str(one) for one in found))
+
+
+@app.command()
 def recommend(
     user: Annotated[str | None, typer.Option(help="Shopper; a guest if left out.")] = None,
     items: Annotated[str, typer.Option(help="Comma-separated items on the page.")] = "",

@@ -140,6 +140,7 @@ class Scenario(Config, frozen=True):
         return self.words.get(locale, {}).get(key) or self.words.get("en", {}).get(key) or default or key
 
 
+TUNED = "tuned.toml"
 BUILT_IN = ("shop", "content", "social")
 
 
@@ -190,8 +191,12 @@ class Project(Config, frozen=True):
     directory: Path = field(default=Path(), name="directory")
 
     def load_scenario(self) -> Scenario:
-        """The scenario that this project runs."""
-        return load_scenario(self.scenario, self.directory)
+        """The scenario that this project runs, with the settings that `daogou tune` found in the place of its own."""
+        import msgspec
+
+        scenario = load_scenario(self.scenario, self.directory)
+        tuned = {name: {**scenario.models[name], **settings} for name, settings in read_tuned(self.directory).items() if name in scenario.models}
+        return msgspec.structs.replace(scenario, models={**scenario.models, **tuned}) if tuned else scenario
 
     @property
     def store_url(self) -> str:
@@ -208,6 +213,22 @@ class Project(Config, frozen=True):
     @property
     def quarantine(self) -> Path:
         return self.directory / "quarantine"
+
+
+class _Tuned(Config, frozen=True):
+    """``tuned.toml`` of a project directory."""
+
+    models: dict[str, dict[str, Any]] = {}
+
+
+def read_tuned(directory: Path) -> dict[str, dict[str, Any]]:
+    """Model → settings that `daogou tune` wrote into the project, where it has.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    file = directory / TUNED
+    return read_toml(file, _Tuned).models if file.exists() else {}
 
 
 def load_project(directory: Path) -> Project:

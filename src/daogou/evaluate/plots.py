@@ -92,6 +92,44 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], title: str, *, x_
     return _svg(height, title, parts)
 
 
+class Point(NamedTuple):
+    """One mark; `hollow` where it counts less, `marked` the one to look at."""
+
+    x: float
+    y: float
+    hollow: bool = False
+    marked: bool = False
+
+
+def scatter(points: Sequence[Point], title: str, *, x_label: str, y_label: str, log_x: bool = False) -> str:
+    """Points; y from the lowest to the highest, because what is compared lies close together."""
+    points = [p for p in points if math.isfinite(p.y) and (p.x > 0 or not log_x)]
+    if not points:
+        return ""
+    left, right, top, bottom, height = 70, 20, 14, 46, 240
+    fit = math.log10 if log_x else float
+    (x_low, x_high), (y_low, y_high) = ((min(values), max(values)) for values in ([fit(p.x) for p in points], [p.y for p in points]))
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across, up = ((v - low) / (high - low) if high > low else 0.5 for v, low, high in ((fit(x), x_low, x_high), (y, y_low, y_high)))
+        return left + across * (WIDTH - left - right), height - bottom - up * (height - top - bottom)
+
+    parts = []
+    for y in dict.fromkeys((y_low, (y_low + y_high) / 2, y_high)):
+        across = at(points[0].x, y)[1]
+        parts += [_line(left, across, WIDTH - right, across, RULE), _text(left - 8, across + 4, f"{y:.4f}", anchor="end", colour=PALE)]
+    for x in dict.fromkeys((min(p.x for p in points), max(p.x for p in points))):
+        parts.append(_text(at(x, y_low)[0], height - bottom + 20, f"{x:.4g}", anchor="middle", colour=PALE))
+    parts += [_text((left + WIDTH - right) / 2, height - 6, x_label, anchor="middle", colour=PALE), _text(left, 10, y_label, colour=PALE)]
+    for p in sorted(points, key=lambda p: p.marked):
+        x, y = at(p.x, p.y)
+        colour = COLOURS[1] if p.marked else COLOURS[0]
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if p.marked else 4}" fill="{"none" if p.hollow else colour}" stroke="{colour}" fill-opacity="0.7"/>'
+        )
+    return _svg(height, title, parts)
+
+
 def timeline(stretches: Sequence[tuple[str, str, float]], title: str) -> str:
     """A band of stretches (name, text below, share of the width), such as training, validation and test."""
     parts, x = [], 0.0
