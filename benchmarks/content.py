@@ -78,9 +78,12 @@ def scientific() -> Dataset:
 
 def by_category(train: Dataset) -> tuple[Fixed, OwnCategory]:
     """The floor: most popular in (the last step of) the category. And what the shopper's own categories say."""
-    names, code_I = np.unique(train.item_table["category"].fill_null("").to_numpy().astype(str), return_inverse=True)
+    category = train.item_table["category"]
+    names, code_I = np.unique(category.fill_null("").to_numpy().astype(str), return_inverse=True)
     sold_I = np.bincount(train.histories.item, minlength=train.n_items)
     popularity_I = np.bincount(code_I, sold_I, len(names))[code_I].astype(np.float32)
+    popularity_I[category.is_null().to_numpy()] = 0  # not knowing the category is none
+    popularity_I += np.random.default_rng(0).random(len(popularity_I), np.float32)  # equal ones in chance order: an evaluation counts ties as lost
     return Fixed(popularity_I), OwnCategory(code_I.astype(np.int32), popularity_I / popularity_I.max())
 
 
@@ -122,7 +125,10 @@ def warm(data: Dataset, run: Run) -> dict[str, Any]:
         weights[title] = blend.fit({name: tuned[name] for name in names}, parts.validation, repeats=False)
         found[title] = evaluate(Blend({name: final[name] for name in names}, weights[title], repeats=False), parts.test, repeats=False)
     found["content alone"] = evaluate(final["content"], parts.test, repeats=False)
-    return figures(found) | {"weights": weights, "paired ndcg@10": describe(paired(found["with content"], found["without content"], "ndcg@10"))}
+    return figures(found) | {
+        "weights": weights,
+        "paired": {metric: describe(paired(found["with content"], found["without content"], metric)) for metric in METRICS},
+    }
 
 
 def figures(results: Mapping[str, Result]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def encoder(name: str, **settings: Any) -> Encoder:
             try:
                 _loaded[key] = make(**settings)
             except TypeError as e:
-                raise ConfigError(f"the encoder {name!r} does not take these settings ({e})", fix="correct them under [encoders]", field=name) from e
+                raise ConfigError(f"the encoder {name!r} does not take these settings ({e})", fix="correct them where the encoder is chosen", field=name) from e
         return _loaded[key]
 
 
