@@ -14,12 +14,16 @@ DIFFERS: dict[str, dict[str, Any]] = {
     "popular": {"personal": False},
     "repurchase": {"explores": False},
     "mf": {"user_rows": True},
+    "ncf": {"user_rows": True},
+    "neumf": {"user_rows": True},
 }
 "Class attributes of the contract suite by model."
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "gru": {"dimensions": 16, "units": 32, "length": 12, "epochs": 40, "patience": 40, "negatives": 0, "dropout": 0.0, "learning_rate": 2e-2},
     "mf": {"loss": "softmax", "dimensions": 8},
+    "ncf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
+    "neumf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
     "sasrec": {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 30, "patience": 30, "negatives": 0, "dropout": 0.0, "learning_rate": 1e-2},
 }
 "Hyperparameters that suit tiny data, where the defaults do not."
