@@ -329,7 +329,8 @@ def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
     from daogou.release import open_current
 
     with _project(directory, read_only=True) as (project, scenario, store):
-        yield Engine(open_current(project.releases), scenario, store), scenario
+        vectors = project.directory / "vectors"
+        yield Engine(open_current(project.releases), scenario, store, text_encoder=project.serving.text_encoder, vectors=vectors), scenario
 
 
 def _answer_text(answer: "Answer") -> str:

@@ -12,6 +12,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +26,13 @@ from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
 from daogou.contract import Codes, Mask, Queries, Reason, Recommender, Scores
 from daogou.data.rows import Item
+from daogou.encode import text_encoder as load_encoder
 from daogou.errors import DaogouError, UnknownName, UsageError
 from daogou.families import top_k
 from daogou.filters import Filter, Words
+from daogou.index.hybrid import fuse
 from daogou.index.lexical import Lexical
+from daogou.index.vectors import Meaning, Upkeep
 from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
@@ -48,6 +53,14 @@ NEWEST = "newest"
 SEARCH = "search"
 RANKER = "ranker"
 SEARCHED = ("title", "category", "brand")
+MEANT = ("title",)
+"""Whose meaning is read. Category and brand are words; beside a title they only blur it."""
+FUSED = 100
+"""Items of each ranking that search fuses."""
+NEAR = 0.35
+"""Cosine below which a text is not about what was asked: unrelated titles have .1 to .3 with the default encoder."""
+TASTE, LIKE = 0.3, 1.0
+"""Weights of these rankings beside words and meaning."""
 KEPT_FILTERS = 256
 CAUSES = 5
 """Items of the history named by one explanation."""
@@ -81,11 +94,21 @@ class Engine:
     Args:
         release: None before the first training: newest items and search.
         history: a shopper's newest events read for one answer; those that teach nothing (shown) do not count.
+        text_encoder: reads titles for search by meaning; "" = search goes by words alone.
+        vectors: directory of vectors by content hash; None = encode anew.
         request_id: makes the ids of answers.
     """
 
     def __init__(
-        self, release: Release | None, scenario: Scenario, store: Store, *, history: int = 500, request_id: Callable[[], str] = lambda: uuid.uuid4().hex
+        self,
+        release: Release | None,
+        scenario: Scenario,
+        store: Store,
+        *,
+        history: int = 500,
+        request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        text_encoder: str = "",
+        vectors: Path | None = None,
     ) -> None:
         self.release, self.scenario = release, scenario
         self.failures: Counter[str] = Counter()
@@ -103,6 +126,7 @@ class Engine:
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
         self._lexical: Lexical | None = None
+        self._upkeep = Upkeep(partial(self._meanings, text_encoder, vectors), self._meant) if text_encoder else None
         self._lock = threading.Lock()
         for place in scenario.placements:
             self._filter(place.filter)
@@ -168,19 +192,99 @@ class Engine:
         """What people take along with this item: the placement that the scenario names under `answers`."""
         return self._about_item("bought_together", item_id, k, locale)
 
-    def search(self, q: str, filter: str = "", k: int = 10, *, locale: str = "en", details: bool = True, unfinished: bool = False) -> Answer:
-        """Items whose words match, best first; `unfinished` = the last word is still being typed.
+    def search(
+        self,
+        q: str,
+        filter: str = "",
+        k: int = 10,
+        *,
+        locale: str = "en",
+        details: bool = True,
+        unfinished: bool = False,
+        user_id: str | None = None,
+    ) -> Answer:
+        """Items whose words or meaning match, best first, in the order of the shopper's taste where two match alike.
+
+        `unfinished` = the last word is still being typed: then words alone count.
 
         Raises:
             FilterError: the filter is wrong.
         """
         _check_k(k)
-        wanted = self._filter(filter)
+        allowed_I = self.matching([filter], offered=False)
+        found = self.find(q, allowed_I, k, user_id=user_id, unfinished=unfinished)
+        return self.answer(found, locale=locale, details=details)
+
+    def matching(self, wanted: Sequence[str], *, offered: bool = True) -> Mask:
+        """[I] items that meet every one of these filters, and can be had (`offered`) or at least exist.
+
+        Raises:
+            FilterError: one is wrong.
+        """
+        compiled = [self._filter(one) for one in wanted]
         with self.catalogue.lock:
-            allowed_I = self.catalogue.listed_I & wanted.mask(self.catalogue)
-        found = self._words().search(q, k, allowed_I, unfinished=unfinished)
-        request = Request(placement=SEARCH, locale=locale, details=details)
-        return self._answer(request, [Listed(code, score, SEARCH) for code, score in found], None, 0, None, degraded=False)
+            allowed_I = self.catalogue.offered_I if offered else self.catalogue.listed_I
+            for one in compiled:
+                allowed_I = allowed_I & one.mask(self.catalogue)
+        return allowed_I
+
+    def find(
+        self, text: str, allowed_I: Mask, k: int, *, user_id: str | None = None, like: Sequence[int] = (), unfinished: bool = False, liberal: bool = False
+    ) -> list[Listed]:
+        """The best k allowed items for some words, ranked by words, by meaning and by taste, fused by rank. Without words: taste, else what is new.
+
+        Args:
+            like: items whose neighbours in meaning are sought too.
+            liberal: whether items far from the words count where nearer ones lack, because the filter has said already what is wanted.
+        """
+        depth = max(k, FUSED)
+        rankings: dict[str, list[int]] = {}
+        words = self._words().search(text, depth, allowed_I, unfinished=unfinished) if text.strip() else []
+        meaning = None if unfinished else self.meaning
+        if meaning is not None:
+            about = [("meaning", meaning.vector(text))] if text.strip() else []
+            for name, vector_D in [*about, *(("like", meaning.of(code)) for code in like)]:
+                if vector_D is not None:
+                    near = meaning.search(vector_D, depth, allowed_I)
+                    rankings[name] = [code for code, cosine in near if liberal or cosine >= NEAR]
+        if not rankings and user_id is None and words:
+            return [Listed(code, score, SEARCH) for code, score in words[:k]]
+        rankings["words"] = [code for code, _ in words]
+        if user_id is not None or not any(rankings.values()):
+            there_I = allowed_I
+            if asked := {code for codes in rankings.values() for code in codes}:
+                there_I = np.zeros_like(allowed_I)
+                there_I[list(asked)] = True
+            elif text.strip() and not liberal:
+                return []
+            rankings["taste"] = self._by_taste(user_id, there_I, depth)
+        out = [Listed(code, score, SEARCH) for code, score, _ in fuse(rankings, {"taste": TASTE, "like": LIKE})[:k]]
+        if liberal and len(out) < k:
+            left_I = allowed_I.copy()
+            left_I[[one.code for one in out]] = False
+            out += [Listed(int(code), 0.0, SEARCH) for code in self.catalogue.newest(left_I, k - len(out))]
+        return out
+
+    def answer(self, listed: Sequence[Listed], *, locale: str = "en", details: bool = True) -> Answer:
+        """Found items with their rows, as they are now."""
+        return self._answer(Request(placement=SEARCH, locale=locale, details=details), listed, None, 0, None, degraded=False)
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """Vectors of the goods' texts; None until they are read, which the first question begins."""
+        if self._upkeep is None:
+            return None
+        self._upkeep.start()
+        return self._upkeep.meaning
+
+    def learn_meaning(self) -> None:
+        """Reads the goods' texts now instead of in the background.
+
+        Raises:
+            DaogouError: the encoder cannot be had.
+        """
+        if self._upkeep is not None:
+            self._upkeep.now()
 
     def catalogue_changed(self, item_ids: Sequence[str]) -> None:
         """Takes over what the store now holds of these items: price, stock and words count for the next answer."""
@@ -190,6 +294,8 @@ class Engine:
             if self._lexical is not None:
                 now = {self.catalogue.items.code(item.item_id): self.catalogue.texts_of(item, SEARCHED) for item in items}
                 self._lexical.put((code, now.get(code)) for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
+        if self._upkeep is not None:
+            self._upkeep.changed(code for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
 
     def warm(self) -> None:
         """Builds what is otherwise built when first asked for: the index of words and the filters' columns. Before an engine takes the live one's place."""
@@ -473,6 +579,29 @@ class Engine:
                     texts = list(self.catalogue.texts(SEARCHED))
                 self._lexical = Lexical(texts)
             return self._lexical
+
+    def _meanings(self, name: str, vectors: Path | None) -> Meaning:
+        with self.catalogue.lock:
+            texts = [(code, "; ".join(parts)) for code, parts in self.catalogue.texts(MEANT)]
+            n_items = len(self.catalogue)
+        return Meaning(load_encoder(name), texts, n_items, cached=vectors)
+
+    def _meant(self, code: int) -> str | None:
+        """The text of one item that is read for its meaning."""
+        found = self._store.items([self.catalogue.items.id(code)])
+        return "; ".join(self.catalogue.texts_of(found[0], MEANT)) if found else None
+
+    def _by_taste(self, user_id: str | None, allowed_I: Mask, depth: int) -> list[int]:
+        """Allowed items in the order that the first placement about shoppers would give them; what no model knows comes last, newest first."""
+        place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
+        person, _ = self._person(user_id, place)
+        asked = query.ask(Request(placement=place.name, user_id=user_id), place, self.scenario, self.catalogue, person, _now())
+        questions = query.queries([asked], tuple(self.scenario.attributes.users))
+        ranked = self._ranked(place, questions)
+        known = [one.code for one in self._candidates(ranked, 0, questions, allowed_I)][:depth] if self.release else []
+        left_I = allowed_I.copy()
+        left_I[known] = False
+        return [*known, *self.catalogue.newest(left_I, depth - len(known)).tolist()]
 
     def _about_item(self, question: str, item_id: str, k: int, locale: str) -> Answer:
         place = self.scenario.answers.get(question)

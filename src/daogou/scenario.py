@@ -160,6 +160,8 @@ class Training(Config, frozen=True):
 
     models: tuple[str, ...] = ()
     "Which of the scenario's models to train; empty = all."
+    minutes: Annotated[float, Meta(ge=0)] = 10.0
+    "Wall time of a training: cheap models first, dear ones while there is time; 0 = no limit."
     seed: int = 0
     threads: Annotated[int, Meta(ge=0)] = 0
     "Threads for training; 0 = every core."
@@ -176,6 +178,8 @@ class Serving(Config, frozen=True):
     max_body_bytes: int = 2_000_000
     history: Annotated[int, Meta(ge=1)] = 500
     "A shopper's newest events read for one answer."
+    text_encoder: str = "use"
+    "Encoder that reads titles for search by meaning; empty = search goes by words alone."
     log_shown: bool = True
     "Whether what was shown is stored as `shown` events: without them there is no honest learning."
 

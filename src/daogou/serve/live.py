@@ -104,7 +104,9 @@ class Live:
             engine.catalogue_changed(sorted(missed))
 
     def _built(self, release: Release | None) -> Engine:
-        return Engine(release, self._scenario, self._store, history=self._project.serving.history)
+        serving = self._project.serving
+        vectors = self._project.directory / "vectors"
+        return Engine(release, self._scenario, self._store, history=serving.history, text_encoder=serving.text_encoder, vectors=vectors)
 
     def _refuse(self, name: str | None, cause: Exception) -> bool:
         self._metrics.release_loads.labels("failed").inc()
