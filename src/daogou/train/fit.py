@@ -27,12 +27,13 @@ from daogou.errors import ConfigError, DataError, MissingExtra, ReleaseError, Un
 from daogou.rank.blend import Blend
 from daogou.rank.facts import Facts
 from daogou.rank.ranker import Ranked
-from daogou.release import Fitted, Manifest, Release, open_current, open_release
+from daogou.release import Fitted, Manifest, Release, current_id, open_current, open_release, read_manifest
 from daogou.scenario import Evaluation, Project, Scenario
 from daogou.store import Store
 from daogou.train import release as releases
+from daogou.train.choose import Chooser
 from daogou.train.gate import compare_unseen, refusal
-from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, build_ranker, measure
+from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, build_ranker, measure
 from daogou.train.memory import Peak
 from daogou.train.nested import Learned
 
@@ -110,17 +111,22 @@ def train(
     for make in fresh.values():
         make()  # wrong settings are found before any work
     _check_rankers(scenario)
+    chooser = Chooser(project.training.minutes * 60 if models is None else 0.0, _known_cost(project))
     with threadpool_limits(limits=training.run.threads):
         data = snapshot(project, store, scenario)
         parts = _split(data, training)
         honest = Measured({}, {}, {})
         if parts:
-            honest = measure(parts, _fitted(parts.train, fresh, training, "fit on the training part")[0], scenario, training.run)
+            measured = {name: fresh[name] for name in chooser.order(fresh, parts.train, training.run)}
+            honest = measure(parts, _fitted(parts.train, measured, training, "fit on the training part", chooser)[0], scenario, training.run)
+            honest, keep = _released(parts, honest, training, chooser)
+            fresh = {name: make for name, make in fresh.items() if name in keep}
         fitted, timed = _fitted(data, fresh, training, "fit")
+        notes = (*chooser.summary(list(fitted)), *honest.notes)
         blends = {place: {name: w for name, w in weights.items() if name in fitted} for place, weights in honest.blends.items()}
         rankers, places = _rankers(honest.rankers, fitted, data)
         about = _about(data, training, timed, honest.metrics, parts)
-        about = msgspec.structs.replace(about, rankers=places, notes=(*about.notes, *honest.notes))
+        about = msgspec.structs.replace(about, rankers=places, notes=(*about.notes, *notes))
         manifest = releases.write(project.releases, fitted, data.items, blends, about, rankers)
         directory = project.releases / manifest.id
         check(directory, scenario, store)
@@ -140,7 +146,7 @@ def train(
         metrics=honest.metrics,
         split=manifest.split,
         warnings=tuple(training.warnings),
-        notes=honest.notes,
+        notes=notes,
         seconds=round(time.perf_counter() - started, 3),
     )
 
@@ -249,8 +255,42 @@ def cut(data: Dataset, how: Evaluation, *, protocol: str = "", seed: int = 0, wa
         return parts
 
 
-def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training, step: str) -> tuple[dict[str, Recommender], dict[str, Fitted]]:
-    """Every model that can be fitted; one that cannot is left out, with a warning."""
+def _released(parts: Split, honest: Measured, training: _Training, chooser: Chooser) -> tuple[Measured, list[str]]:
+    """The models that are fitted once more for the release, and the measurement without those that are not."""
+    scenario, models, blends = training.scenario, dict(honest.models), dict(honest.blends)
+    left = honest._replace(models=models, blends=blends)
+
+    def worthless(name: str) -> str:
+        spoken = any(weights.get(name, 0.0) > 0 for weights in blends.values())
+        found = ablated(parts, left, scenario, name, training.run)
+        if found.gap.ci95.low > 0 if found.gap else spoken:
+            return ""
+        del models[name]
+        blends.update(found.blends)
+        return f"it adds {found.gap.difference:+.4f} {scenario.gate.metric} on validation, not more than chance" if found.gap else "no blend has it"
+
+    return left, chooser.released(list(honest.models), _needed(scenario, honest), worthless)
+
+
+def _needed(scenario: Scenario, honest: Measured) -> set[str]:
+    """Models that are used whatever their weight in a blend: by rankers, and where the first retriever ranks alone."""
+    alone = {next((name for name in place.retrieve if name in honest.models), "") for place in scenario.placements if place.rank == "first"}
+    return alone.union(*(one.ranked.models for one in honest.rankers.values()))
+
+
+def _known_cost(project: Project) -> dict[str, float]:
+    """Seconds that the live release's models took."""
+    try:
+        name = current_id(project.releases)
+        return {model: fitted.fit_s for model, fitted in read_manifest(project.releases / name).models.items()} if name else {}
+    except ReleaseError:
+        return {}
+
+
+def _fitted(
+    data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training, step: str, chooser: Chooser | None = None
+) -> tuple[dict[str, Recommender], dict[str, Fitted]]:
+    """Every model that can be fitted, and that there is time for; one that cannot is left out, with a warning."""
     models: dict[str, Recommender] = {}
     timed: dict[str, Fitted] = {}
     if not len(data.histories.item):
@@ -259,12 +299,16 @@ def _fitted(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], train
     for n, (name, make) in enumerate(fresh.items()):
         if training.run.progress:
             training.run.progress(f"{step}: {name}", n, len(fresh))
+        if chooser and chooser.refuses(name):
+            continue
         try:
             with Peak() as peak:
                 models[name] = make().fit(data, training.run)
         except Exception as e:  # whatever a model does wrong, the others still make a release
             training.warn(f"{name} was left out: {type(e).__name__}: {e}")
             continue
+        if chooser:
+            chooser.fitted(name, peak.seconds)
         kind = training.scenario.models[name].get("kind", name)
         timed[name] = Fitted(kind=kind, additive=isinstance(models[name], Additive), fit_s=round(peak.seconds, 3), peak_mib=round(peak.mib, 1))
     if training.run.progress:

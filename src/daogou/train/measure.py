@@ -15,7 +15,7 @@ from daogou.contract import Queries, Recommender, Run
 from daogou.data.histories import Histories
 from daogou.data.split import Split, Targets
 from daogou.errors import ConfigError, MissingExtra, TrainingError
-from daogou.evaluate import Result, Scorer, evaluate
+from daogou.evaluate import Paired, Result, Scorer, evaluate, paired
 from daogou.rank import blend
 from daogou.rank.blend import Blend, repeats_at
 from daogou.rank.ranker import Ranker
@@ -70,6 +70,33 @@ def _key(place: Placement, models: Mapping[str, Recommender], scenario: Scenario
 def _as_tested(place: Placement, scenario: Scenario) -> bool:
     """Whether the protocol's own questions are those of this placement."""
     return place.about == "shopper" and repeats_at(place, scenario.evaluation) == scenario.evaluation.repeats
+
+
+class Ablated(NamedTuple):
+    """What answers lose without one model, and the blends that then serve."""
+
+    gap: Paired | None
+    "NDCG with it − without it on validation, at the placement where it helps most; None where no blend can do without it or none has it."
+    blends: dict[str, dict[str, float]]
+
+
+def ablated(parts: Split, honest: Measured, scenario: Scenario, name: str, run: Run) -> Ablated:
+    """Every blend that has the model, against the best blend of the others."""
+    gap: Paired | None = None
+    blends: dict[str, dict[str, float]] = {}
+    for place in scenario.placements:
+        if honest.blends.get(place.name, {}).get(name, 0.0) <= 0:
+            continue
+        repeats = repeats_at(place, scenario.evaluation)
+        asked = _drawn(asked_at(place, parts.validation, repeats), np.random.default_rng(run.seed))
+        rest = {other: honest.models[other] for other in place.retrieve if other in honest.models and other != name}
+        if not rest or not len(asked):
+            return Ablated(None, {})
+        blends[place.name] = blend.fit(rest, asked, repeats=repeats)
+        whole, less = Blend(honest.models, honest.blends[place.name], repeats=repeats), Blend(rest, blends[place.name], repeats=repeats)
+        found = paired(evaluate(whole, asked, repeats=repeats), evaluate(less, asked, repeats=repeats), scenario.gate.metric)
+        gap = found if gap is None or found.ci95.low > gap.ci95.low else gap
+    return Ablated(gap, blends)
 
 
 def ranker_kind(scenario: Scenario, name: str) -> str:
