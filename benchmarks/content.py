@@ -29,6 +29,7 @@ from daogou.rank.blend import Blend
 from daogou.testing.data import dataset_path
 
 DAY_US = 86_400_000_000
+METRICS = ("recall@20", "ndcg@20", "ndcg@10")
 COLLABORATIVE = ("popular", "ease", "transition", "als")
 
 
@@ -133,10 +134,7 @@ def warm(data: Dataset, run: Run) -> dict[str, Any]:
 
 def figures(results: Mapping[str, Result]) -> dict[str, Any]:
     return {
-        name: {
-            metric: [round(x, 4) for x in (result.mean(metric), result.ci95[metric].low, result.ci95[metric].high)]
-            for metric in ("recall@20", "ndcg@20", "ndcg@10")
-        }
+        name: {metric: [round(x, 4) for x in (result.mean(metric), result.ci95[metric].low, result.ci95[metric].high)] for metric in METRICS}
         for name, result in results.items()
     }
 
@@ -178,9 +176,10 @@ def began(cold: Targets, data: Dataset, users: Codes, n: int) -> Targets:
 
 def users(seed: int, run: Run) -> dict[str, Any]:
     data = groceries()
+    everyone_U = np.ones(data.n_users, np.bool_)
     registered_U = np.array([value is not None for value in data.user_table[ATTRIBUTES[0]]])
     parts = split(data, "cold-users", share=0.2, repeats=True, seed=seed)
-    held = [users_of(parts.train, parts.refit, registered_U), users_of(parts.refit, data, registered_U)]
+    held = [users_of(parts.train, parts.refit, everyone_U), users_of(parts.refit, data, registered_U)]
     popular = plugins.load("model", "popular")
     made = []
     for train in (parts.train, parts.refit):

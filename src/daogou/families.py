@@ -238,6 +238,7 @@ class Vectors(Base):
     """scores = p · Qᵀ: item vectors Q [I, D] and a query vector folded in from the history. Memory: 4·I·D bytes."""
 
     vectors_ID: Scores
+    _measured: tuple[Scores, Scores] | None = None
 
     @abstractmethod
     def _fold_in(self, queries: Queries) -> Scores:
@@ -248,15 +249,21 @@ class Vectors(Base):
 
     def similar(self, items: Codes, k: int) -> TopK:
         """By cosine of the item vectors."""
-        norm = np.linalg.norm(self.vectors_ID, axis=1, keepdims=True)
-        unit_ID = self.vectors_ID / np.maximum(norm, 1e-12)
+        norm_I = self._norms()
         known = (items >= 0) & (items < self.n_items)
         rows = np.where(known, items, 0)
-        scores = unit_ID[rows] @ unit_ID.T
-        learned = norm[:, 0] > 0
+        length_I = np.maximum(norm_I, 1e-12)
+        scores = np.asarray((self.vectors_ID[rows] / length_I[rows, None]) @ self.vectors_ID.T / length_I, np.float32)
+        learned = norm_I > 0
         allowed = learned[None, :] & (known & learned[rows])[:, None]
         allowed[np.arange(len(items)), rows] = False
         return top_k(scores, k, allowed)
+
+    def _norms(self) -> Scores:
+        """[I] lengths of the item vectors, taken once for each set of them."""
+        if self._measured is None or self._measured[0] is not self.vectors_ID:
+            self._measured = self.vectors_ID, np.linalg.norm(self.vectors_ID, axis=1)
+        return self._measured[1]
 
     def _state(self) -> State:
         return {"vectors": self.vectors_ID}

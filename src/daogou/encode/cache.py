@@ -36,10 +36,9 @@ def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None =
         found |= _new(one, things, place, found, progress, None)
     else:
         found = _through(directory, one, things, place, progress)
-    out_ND, mask_N = np.zeros((len(keys), one.dim), np.float32), np.zeros(len(keys), np.bool_)
-    for n, key in enumerate(keys):
-        if row := found[key]:
-            out_ND[n], mask_N[n] = np.frombuffer(row, np.float16), True
+    rows = [found[key] for key in keys]
+    out_ND, mask_N = np.zeros((len(keys), one.dim), np.float32), np.array([len(row) > 0 for row in rows], np.bool_)
+    out_ND[mask_N] = np.frombuffer(b"".join(rows), np.float16).reshape(-1, one.dim)
     return out_ND, mask_N
 
 
@@ -69,10 +68,15 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _known(db: sqlite3.Connection, keys: list[bytes], dim: int) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for first in range(0, len(keys), ASKED):
-        some = keys[first : first + ASKED]
-        found |= dict(db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({','.join('?' * len(some))})", some).fetchall())
+    (kept,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+    if kept <= 2 * len(keys):  # reading all is faster than looking up many
+        found = dict(db.execute("SELECT key, vector FROM vectors").fetchall())
+        found = {key: found[key] for key in keys if key in found}
+    else:
+        found = {}
+        for first in range(0, len(keys), ASKED):
+            some = keys[first : first + ASKED]
+            found |= dict(db.execute(f"SELECT key, vector FROM vectors WHERE key IN ({','.join('?' * len(some))})", some).fetchall())
     return {key: row for key, row in found.items() if len(row) in (0, 2 * dim)}
 
 

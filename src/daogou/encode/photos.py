@@ -86,6 +86,7 @@ class Gallery:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._real_root = root.resolve()
 
     def put(self, data: bytes) -> str:
         """Keeps a photo and gives the name by which items refer to it. What is kept is written anew, so nothing but the picture survives.
@@ -111,8 +112,8 @@ class Gallery:
         if not text or "\0" in text or "://" in text:
             return b""
         try:
-            path, root = (self.root / text).resolve(), self.root.resolve()
-            if not path.is_relative_to(root) or not path.is_file() or path.stat().st_size > MOST_BYTES:
+            path = (self._real_root / text).resolve()
+            if not path.is_relative_to(self._real_root) or not path.is_file() or path.stat().st_size > MOST_BYTES:
                 return b""
             return path.read_bytes()
         except (OSError, RuntimeError):  # a name too long, a loop of links, no right to read

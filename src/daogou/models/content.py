@@ -79,7 +79,9 @@ class Content(Vectors):
         scores_BI = super()._score(queries)
         told_I = self._told_I
         known_B = (self._weights(queries.history) @ told_I.astype(np.float32)) > 0
-        return np.where(known_B[:, None] & told_I, scores_BI, np.float32(-np.inf))
+        scores_BI[~known_B] = -np.inf
+        scores_BI[:, ~told_I] = -np.inf
+        return scores_BI
 
     def explain(self, queries: Queries, item: int) -> list[Reason]:
         """Exact: the score is the sum of these shares."""
@@ -98,7 +100,7 @@ class Content(Vectors):
     @property
     def _told_I(self) -> NDArray[np.bool_]:
         """[I] whether anything is known of the item."""
-        return np.asarray(self.vectors_ID.any(axis=1))
+        return np.asarray(self._norms() > 0)
 
     def _weights(self, history: Histories) -> sp.csr_matrix:
         """[B, I] ω, summing to 1 in each row."""
