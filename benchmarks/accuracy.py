@@ -54,11 +54,12 @@ class Mixture:
     refit: float | None = None
 
 
+# Penalties go up by factors of two: finer steps are within the noise of a validation set.
 TWO = {"tau": (1.2, 12.0), "window": (8, 60)}
 THREE = {"tau": (1.2, 6.0, 40.0), "window": (8, 36, 150)}
 DENSE_GRID = {"l2": ((100.0, 800.0), (200.0, 1500.0), (400.0, 3000.0))}
-SHOP_GRID = {"l2": ((10.0, 30.0), (20.0, 60.0), (40.0, 120.0), (80.0, 240.0))}
-SHOP_EASE = {"l2": (20.0, 50.0, 100.0, 200.0)}
+SHOP_GRID = {"l2": ((10.0, 30.0), (20.0, 60.0), (40.0, 120.0), (80.0, 240.0), (160.0, 480.0))}
+SHOP_EASE = {"l2": (25.0, 50.0, 100.0, 200.0)}
 
 
 def shop(ease: float, faded: Mapping[str, float], transition: tuple[float, float], strict: float, refit: float | None = None) -> dict[str, Candidate | Mixture]:
@@ -76,19 +77,19 @@ def shop(ease: float, faded: Mapping[str, float], transition: tuple[float, float
 SETS: dict[str, dict[str, Candidate | Mixture]] = {
     "ml-1m": {
         "popular": Candidate(Popular),
-        "ease": Candidate(Ease, {"l2": 300.0}, {"l2": (200.0, 300.0, 400.0), "dropout": (0.0, 0.3)}, strict=0.048),
+        "ease": Candidate(Ease, {"l2": 400.0}, {"l2": (100.0, 200.0, 400.0, 800.0), "dropout": (0.0, 0.3)}, strict=0.048),
         "ease, recency": Candidate(
             Ease, {"l2": 1500.0, "dropout": 0.3, "recency": 3.0}, {"l2": (1000.0, 1500.0), "dropout": (0.0, 0.3), "recency": (2.0, 3.0, 4.0)}, strict=0.115
         ),
-        "transition, 2 scales": Candidate(Transition, TWO | {"l2": (200.0, 1500.0)}, DENSE_GRID, strict=0.165),
+        "transition, 2 scales": Candidate(Transition, TWO | {"l2": (400.0, 3000.0)}, DENSE_GRID, strict=0.165),
         "transition, 3 scales": Candidate(
             Transition, THREE | {"l2": (200.0, 800.0, 3000.0)}, {"l2": ((100.0, 400.0, 1500.0), (200.0, 800.0, 3000.0), (400.0, 1600.0, 6000.0))}, strict=0.167
         ),
         "blend": Mixture(("ease", "transition, 3 scales"), strict=0.170),
     },
     "amazon-beauty": shop(50.0, {"l2": 50.0, "recency": 3.0}, (40.0, 120.0), strict=0.054, refit=0.061),
-    "amazon-scientific": shop(50.0, {"l2": 50.0, "recency": 5.0}, (40.0, 120.0), strict=0.086),
-    "amazon-office": shop(50.0, {"l2": 50.0, "recency": 3.0}, (40.0, 120.0), strict=0.061),
+    "amazon-scientific": shop(25.0, {"l2": 50.0, "recency": 5.0}, (160.0, 480.0), strict=0.086),
+    "amazon-office": shop(50.0, {"l2": 25.0, "recency": 3.0}, (80.0, 240.0), strict=0.061),
 }
 
 

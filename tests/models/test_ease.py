@@ -70,7 +70,7 @@ def test_items_without_support_have_no_part():
     assert not model.weights_FI[rare].any() and not model.weights_FI[:, rare].any() and model.weights_FI[~rare].any(axis=1).all()
 
 
-@pytest.mark.parametrize("dense_items", [0, 15_000])
+@pytest.mark.parametrize("dense_items", [0, 6_000])
 def test_threads_change_no_byte(dense_items, movielens_split):
     one, two = (Ease(dense_items=dense_items, neighbours=20).fit(movielens_split.train, Run(threads=threads)) for threads in (1, 2))
     a, b = one.weights_FI, two.weights_FI

@@ -21,12 +21,12 @@ class EaseConfig(Config, frozen=True):
     dropout: Annotated[float, hyper("EDLAE: share of a history hidden while learning; penalises popular items more.", 0, 0.6, ge=0, lt=1)] = 0.0
     recency: Annotated[float, hyper("A history's events fade by 1/e in so many events; 0 = never.", 0, 20, unit="events", ge=0)] = 0.0
     min_support: Annotated[int, Meta(ge=1, description="Events an item needs to be learned from and recommended.")] = 1
-    dense_items: Annotated[int, Meta(ge=0, description="Largest catalogue for which the full I × I system is solved; above it, neighbours only.")] = 15_000
+    dense_items: Annotated[int, Meta(ge=0, description="Largest catalogue for which the full I × I system is solved; above it, neighbours only.")] = 6_000
     neighbours: Annotated[int, hyper("Items that each target is regressed on in the large-catalogue form.", 50, 300, ge=1)] = 100
 
 
 class Ease(ItemItem):
-    """scores = x B with P = (XᵀX + Λ)⁻¹, B_ij = −P_ij / P_jj, B_jj = 0 (Steck, WWW 2019, eq. 8), Λ_ii = l2 + p/(1−p)·(XᵀX)_ii (Steck, NeurIPS 2020, eq. 6)
+    """scores = x B with P = (XᵀX + Λ)⁻¹, B_ij = −P_ij / P_jj, B_jj = 0 (Steck, WWW 2019, eq. 8), Λ_ii = l2 + p/(1−p)·(XᵀX)_ii (EDLAE: Steck, NeurIPS 2020)
 
     X holds each item of a shopper's history once, with the weight of its newest event. When serving, an event of age a (0 = newest) counts
     e^(−a/recency): the weights stay those of taste, and the newest interest comes first. Above `dense_items`, column i of B is the regression of i on

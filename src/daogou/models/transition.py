@@ -24,7 +24,7 @@ class TransitionConfig(Config, frozen=True):
 
     tau: Annotated[tuple[Positive, ...], hyper("A history's events fade by 1/e in so many events.", 1, 60, log=True, unit="events")] = (1.2, 12.0)
     window: Annotated[tuple[Count, ...], Meta(description="Newest events that count at all. Cost is proportional to it.")] = (8, 60)
-    l2: Annotated[tuple[Positive, ...], hyper("Penalty on the weights; larger is smoother.", 5, 3000, log=True, unit="squared interactions")] = (30.0, 150.0)
+    l2: Annotated[tuple[Positive, ...], hyper("Penalty on the weights; larger is smoother.", 5, 3000, log=True, unit="squared interactions")] = (60.0, 300.0)
     horizon: Annotated[int, hyper("Events that count as following; 1 = the next one alone.", 1, 10, ge=1)] = 1
     future_tau: Annotated[float, hyper("The following events fade by 1/e in so many events.", 1, 10, unit="events", gt=0)] = 2.0
     min_support: Annotated[int, Meta(ge=1, description="Events an item needs to be learned from and recommended.")] = 1
@@ -43,7 +43,7 @@ class Transition(ItemItem):
 
     A history i_1 … i_T with event weights ω gives on scale s (γ_s = e^(−1/tau_s)) the features φ_t^s = Σ_{j≤t, t−j<window_s} γ_s^(t−j) ω_j e_{i_j};
     G = Σ φ_t φ_tᵀ and R = Σ φ_t y_tᵀ over t = 1 … T−1 of all shoppers, with y_t the next event (or the decayed next `horizon` events); Λ = l2_s on
-    block s. The transition half of SLIST (Choi et al., WWW 2021, eq. 9) with several scales; `pairs.transitions` says how G is summed. The diagonal
+    block s. The transition half of SLIST (Choi et al., WWW 2021) with several scales, jointly; `pairs.transitions` says how G is summed. The diagonal
     is not forced to zero, so that repurchase is learned where it occurs.
 
     Features F = S·I. Memory: 4·(F² + 2·F·I) bytes and the statistics while fitting, 4·F·I serving. Above `dense_items`, target i is regressed on its
