@@ -282,6 +282,38 @@ def similar(
 
 
 @app.command()
+def ask(
+    text: Annotated[str, typer.Argument(help="What is looked for, in Chinese or English. For more turns: --chat.")] = "",
+    user: Annotated[str | None, typer.Option(help="Shopper; a guest if left out.")] = None,
+    filter: Annotated[str, typer.Option(help="What may be shown in any case, in the filter language.")] = "",
+    locale: Annotated[str, typer.Option(help="en or zh; the text's own language if left out.")] = "",
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 8,
+    chat: Annotated[bool, typer.Option("--chat", help="Goes on line by line from standard input.")] = False,
+    directory: ProjectDir = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Asks the guide."""
+    from daogou.guide.dialogue import Guide, Question, Reply
+
+    def spoken(reply: Reply) -> str:
+        chips = "  ".join(f"[{chip.label}]" for chip in reply.understood)
+        options = " / ".join(f"{option.label} ({option.items})" for option in reply.question.options) if reply.question else ""
+        goods = [(one.item_id, one.item.title if one.item else "", one.item.price if one.item else None, one.reason) for one in reply.items]
+        lines = [
+            f"{n:>3}. {i:<12} {title or '':<48.48} {price if isinstance(price, float) else '':>8}  {why}" for n, (i, title, price, why) in enumerate(goods, 1)
+        ]
+        return "\n".join(line for line in (reply.reply, options, chips, *lines) if line)
+
+    with _engine(directory) as (engine, _):
+        engine.learn_meaning()
+        guide, conversation = Guide(), None
+        for words in [text, *(sys.stdin if chat else ())] if text or not chat else sys.stdin:
+            reply = guide.ask(engine, Question(text=words[:10_000], user_id=user, filter=filter, locale=locale or None, k=k, conversation_id=conversation))
+            conversation = reply.conversation_id
+            _print(reply, as_json, spoken(reply))
+
+
+@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; the project's if left out.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; the project's if left out; 0 = any free one.")] = None,

@@ -265,6 +265,12 @@ class Engine:
             out += [Listed(int(code), 0.0, SEARCH) for code in self.catalogue.newest(left_I, k - len(out))]
         return out
 
+    def mentioning(self, text: str) -> Mask:
+        """[I] items whose words hold every word of this text."""
+        out_I = np.zeros(len(self.catalogue), np.bool_)
+        out_I[[code for code in self._words().having(text) if code < len(out_I)]] = True
+        return out_I
+
     def answer(self, listed: Sequence[Listed], *, locale: str = "en", details: bool = True) -> Answer:
         """Found items with their rows, as they are now."""
         return self._answer(Request(placement=SEARCH, locale=locale, details=details), listed, None, 0, None, degraded=False)

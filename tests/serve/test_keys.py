@@ -17,6 +17,7 @@ from daogou.store import Store
 Client = TestClient[Litestar]
 ORIGIN = "https://shop.example"
 SCOPES: dict[str, str] = {
+    "POST /v1/guide": "recommend:read",
     "POST /v1/recommendations": "recommend:read",
     "POST /v1/rank": "recommend:read",
     "GET /v1/items/{item_id}/similar": "recommend:read",

@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Iterable
 
+import numpy as np
 import tantivy
 
 from daogou.contract import Mask
@@ -80,12 +81,32 @@ class Lexical:
         most = max(searcher.num_docs, 1)
         for depth in (*(d for d in _DEPTHS if k <= d < most), most):
             hits = searcher.search(query, depth).hits
-            found = [(int(searcher.doc(at)["code"][0]), float(score)) for score, at in hits]
+            codes = self._codes(searcher, [at for _, at in hits])
+            found = [(code, float(score)) for code, (score, _) in zip(codes, hits, strict=True)]
             if allowed_I is not None:
                 found = [(code, score) for code, score in found if code < len(allowed_I) and allowed_I[code]]
             if len(found) >= k or len(hits) < depth:
                 break
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
+
+    def having(self, text: str) -> list[int]:
+        """Codes of the items that have every word of `text`, in any form of the English stem; in no order."""
+        must: list[tuple[tantivy.Occur, tantivy.Query]] = []
+        for term in list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]:
+            exact = tantivy.Query.term_query(self._schema, "words", term)
+            stems = [tantivy.Query.term_query(self._schema, "stems", stem) for stem in (self._stems([term]) if term.isascii() else [])]
+            must.append((tantivy.Occur.Must, tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in (exact, *stems)])))
+        if not must:
+            return []
+        searcher = self._index.searcher()
+        hits = searcher.search(tantivy.Query.boolean_query(must), max(searcher.num_docs, 1)).hits
+        return self._codes(searcher, [at for _, at in hits])
+
+    @staticmethod
+    def _codes(searcher: tantivy.Searcher, at: list[tantivy.DocAddress]) -> list[int]:
+        """Read from the column, not from the stored documents: 10,000 of those cost 50 ms."""
+        codes: list[int] = np.array(searcher.fast_field_values("code", at), np.int64).tolist()
+        return codes
 
     def _add(self, code: int, parts: list[str]) -> None:
         terms = words(" ".join(parts))

@@ -8,6 +8,7 @@ from typing import Any
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from daogou.guide.dialogue import Guide
 from daogou.scenario import Project, Scenario
 from daogou.serve.limits import Desk
 from daogou.serve.live import Live
@@ -31,6 +32,7 @@ class Services:
     shown: ShownLog
     metrics: Metrics
     erase: Erase | None
+    guide: Guide = field(default_factory=Guide)
     erasing: Lock = field(default_factory=Lock)
     "Held while someone is erased: two at once would each write a release without the other's."
 

@@ -74,9 +74,10 @@ async def search(
     filter: Annotated[str, QueryParameter(max_length=2000, description="What may be found, in the filter language.")] = "",
     k: Neighbours = 10,
     locale: Language = "en",
+    user_id: Annotated[str | None, QueryParameter(max_length=256, description="Whose taste orders what the words find alike; nobody's if left out.")] = None,
 ) -> Answer:
-    """Items whose words match, best first."""
-    return _counted("search", await services.desk.run(services.live.engine.search, q, filter, k, locale=locale), services)
+    """Items whose words or meaning match, best first."""
+    return _counted("search", await services.desk.run(services.live.engine.search, q, filter, k, locale=locale, user_id=user_id), services)
 
 
 @get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)

@@ -1,0 +1,559 @@
+"""The conversation: what holds so far, what was shown, what was asked; one turn after another.
+
+A turn reads the words (understand.py), changes the state, finds goods by filter and fused ranks, relaxes where nothing is left, and asks one question where an
+answer would halve what is left. Everything about a product comes from the store's record of it.
+
+Axes: I items.
+"""
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from daogou.contract import Mask
+from daogou.engine import Engine, Listed
+from daogou.errors import UsageError
+from daogou.filters import Numbers, Words
+from daogou.guide.messages import WORDS, say
+from daogou.guide.money import Price
+from daogou.guide.questions import Choice, best_question
+from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, understand
+from daogou.guide.values import Value, Values, learn
+from daogou.request import MAX_K, Answered
+
+CONVERSATIONS = 10_000
+"""Remembered at once; the one not heard of for longest is forgotten first."""
+TTL_S = 3600.0
+SHOWN = 200
+"""Items shown in one conversation that are remembered."""
+IN_A_ROW = 2
+"""Questions asked one after the other, at most."""
+SIZE = 8
+LARGE = 10_000
+"""Goods from which the values of a changed catalogue are learned beside the answers instead of before one."""
+AGAIN_S = 60.0
+FEW = 3
+IMPORTANCE = ("season", "occasion", "", "size", "color", "brand", "gender", "category", "price")
+"""What is relaxed first stands first; "" = any other attribute. What the shopper ruled out is never relaxed, a price only where nothing at all has it."""
+
+
+class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One turn of a shopper. `remove` names chips that no longer hold."""
+
+    text: Annotated[str, Meta(max_length=10_000)] = ""
+    image: str | None = None
+    "A photo, base64."
+    user_id: Annotated[str, Meta(max_length=256)] | None = None
+    conversation_id: Annotated[str, Meta(max_length=64)] | None = None
+    locale: Annotated[str, Meta(max_length=16)] | None = None
+    "None = the language of the text."
+    remove: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=100)] = []
+    filter: Annotated[str, Meta(max_length=2000)] = ""
+    "What may be shown in any case, in the filter language; never relaxed."
+    k: Annotated[int, Meta(ge=1, le=MAX_K)] = SIZE
+
+
+class Chip(Struct, frozen=True, kw_only=True):
+    """One thing that was understood: send its `id` under `remove` and it no longer holds."""
+
+    id: str
+    attribute: str
+    filter: str
+    "In the filter language; empty where it is no filter (words that the goods must not have)."
+    label: str
+    labels: dict[str, str]
+    "By language."
+    said: str
+    "The words it came from."
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """An answer that may be given, and how many goods it leaves."""
+
+    value: str
+    label: str
+    items: int
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """One question back."""
+
+    attribute: str
+    text: str
+    options: list[Option]
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """One turn of the guide."""
+
+    conversation_id: str
+    request_id: str
+    "Names this list: events that come of it may carry it."
+    reply: str
+    understood: list[Chip]
+    question: Asked | None = None
+    relaxed: list[Chip] = []
+    "Chips that were dropped because nothing met all of them."
+    total: int
+    "Goods that meet everything that still holds."
+    items: list[Answered]
+    degraded: bool = False
+    "Something that should have spoken could not."
+
+
+@dataclass(slots=True)
+class State:
+    """What one conversation remembers."""
+
+    user_id: str | None = None
+    constraints: list[Constraint] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    "The last list, in order."
+    seen: list[str] = field(default_factory=list)
+    like: str | None = None
+    settled: set[str] = field(default_factory=set)
+    "Attributes not to be asked for (again)."
+    in_a_row: int = 0
+    chinese: bool = False
+    heard: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Guide:
+    """Answers turns; may be called from many threads. Holds at most `conversations`, each for `ttl_s` after its last turn."""
+
+    def __init__(self, *, conversations: int = CONVERSATIONS, ttl_s: float = TTL_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._ttl_s, self._clock = conversations, ttl_s, clock
+        self._states: OrderedDict[str, State] = OrderedDict()
+        self._lock = threading.Lock()
+        self._learning = threading.Lock()
+        self._learned: tuple[Engine, int, float, Values] | None = None
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def forget(self, user_id: str) -> None:
+        """Drops the conversations of a person."""
+        with self._lock:
+            for name in [name for name, state in self._states.items() if state.user_id == user_id]:
+                del self._states[name]
+
+    def warm(self, engine: Engine) -> None:
+        """Learns the values before the first turn needs them."""
+        self._values(engine)
+
+    def ask(self, engine: Engine, question: Question) -> Reply:
+        """
+        Raises:
+            UsageError: neither text, photo, chip to remove nor conversation to go on with; a wrong filter.
+        """
+        if not (question.text.strip() or question.image or question.remove or question.conversation_id):
+            raise UsageError("an empty question", expected="text, image, remove or conversation_id", fix="say what is looked for", field="text")
+        fixed_I = engine.matching([question.filter])
+        name, state = self._state(question)
+        with state.lock:
+            return _Turn(engine, self._values(engine), question, name, state, fixed_I).reply()
+
+    def _state(self, question: Question) -> tuple[str, State]:
+        """The conversation that goes on, or a new one: an id that is not known (any more), or another person's, begins anew under an id of ours."""
+        now = self._clock()
+        with self._lock:
+            while self._states and (len(self._states) > self._most or now - next(iter(self._states.values())).heard > self._ttl_s):
+                self._states.popitem(last=False)
+            name = question.conversation_id or ""
+            state = self._states.get(name)
+            if state is None or (state.user_id is not None and state.user_id != question.user_id):
+                name, state = uuid.uuid4().hex, State()
+                self._states[name] = state
+                if len(self._states) > self._most:
+                    self._states.popitem(last=False)
+            state.heard = now
+            state.user_id = question.user_id
+            self._states.move_to_end(name)
+            return name, state
+
+    def _values(self, engine: Engine) -> Values:
+        """Learned once a catalogue; a large one that changed is read again at most once a minute, beside the answers."""
+        known, version = self._learned, engine.catalogue.version
+        if known is not None and known[0] is engine and (known[1] == version or (len(engine.catalogue) > LARGE and self._clock() - known[2] < AGAIN_S)):
+            return known[3]
+        if known is not None and known[0] is engine and len(engine.catalogue) > LARGE:
+            if self._learning.acquire(blocking=False):
+                self._learning.release()
+                threading.Thread(target=self._learn, args=(engine,), name="daogou-values", daemon=True).start()
+            return known[3]
+        return self._learn(engine)
+
+    def _learn(self, engine: Engine) -> Values:
+        with self._learning:
+            known, version = self._learned, engine.catalogue.version
+            if known is None or known[0] is not engine or known[1] != version:
+                known = self._learned = (engine, version, self._clock(), learn(engine.catalogue, engine.scenario))
+            return known[3]
+
+
+class _Turn:
+    """One turn while it is worked out."""
+
+    def __init__(self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask) -> None:
+        self.engine, self.values, self.question, self.name, self.state = engine, values, question, name, state
+        self.fixed_I = fixed_I
+        self.read: Understood = understand(question.text, values)
+        if question.locale:
+            state.chinese = question.locale.lower().startswith("zh")
+        elif self.read.text:
+            state.chinese = self.read.chinese
+        self.chinese = state.chinese
+        self.locale = question.locale or ("zh" if self.chinese else "en")
+        self.notes: list[str] = []
+        self.relaxed: list[Constraint] = []
+        self.excluded: list[str] = []
+
+    def reply(self) -> Reply:
+        state, read = self.state, self.read
+        for name, what in read.notes:
+            self._note(name, what)
+        if self.question.image:
+            self.notes.append(self._say("no photo"))
+        self._removed()
+        if "reset" in read.moves:
+            self._restart()
+            self.notes.append(self._say("reset"))
+        self._referred()
+        self._merged()
+        self._moved()
+        allowed_I = self._allowed()
+        listed, honest = self._found(allowed_I)
+        question = self._question(allowed_I) if listed else None
+        total = int(allowed_I.sum())
+        answer = self.engine.answer(listed, locale=self.locale)
+        state.shown = [one.item_id for one in answer.items]
+        state.seen = list(dict.fromkeys([*state.seen, *state.shown]))[-SHOWN:]
+        return Reply(
+            conversation_id=self.name,
+            request_id=answer.request_id,
+            reply=self._reply(total, bool(listed), honest, question),
+            understood=[self._chip(one) for one in state.constraints] + [self._without(word) for word in state.without],
+            question=question,
+            relaxed=[self._chip(one) for one in self.relaxed],
+            total=total,
+            items=[self._because(one, honest) for one in answer.items],
+            degraded=answer.degraded,
+        )
+
+    # ---- the state
+    def _restart(self) -> None:
+        state = self.state
+        state.constraints, state.words, state.without, state.shown, state.seen = [], [], [], [], []
+        state.like, state.settled, state.in_a_row = None, set(), 0
+
+    def _removed(self) -> None:
+        gone = set(self.question.remove)
+        state = self.state
+        state.settled |= {one.attribute for one in state.constraints if one.id in gone}
+        for one in state.constraints:
+            if one.id in gone:  # its words would otherwise still be searched for
+                state.words = [" ".join(words.replace(one.said, " ").split()) for words in state.words]
+        state.constraints = [one for one in state.constraints if one.id not in gone]
+        state.without = [word for word in state.without if f"without {word}" not in gone]
+
+    def _referred(self) -> None:
+        """ "like the second one but black": what that one is, save what is said to differ."""
+        state, about = self.state, self.read.about
+        if about is None:
+            return
+        if not state.shown or about >= len(state.shown):
+            self.notes.append(self._say("no such" if state.shown else "no shown"))
+            return
+        anchor = state.shown[about]
+        state.like = anchor
+        self.excluded.append(anchor)
+        if self.read.moves & {"cheaper", "dearer"}:
+            return
+        own = self._of(anchor)
+        said = {one.attribute for one in self.read.constraints}
+        keep = [one for one in state.constraints if one.role == "price" or not one.wanted]
+        state.words = []
+        state.constraints = keep + [one for one in own if one.attribute not in said and one.role in ("category", "gender")]
+
+    def _of(self, item_id: str) -> list[Constraint]:
+        """What an item is, as constraints."""
+        code = self.engine.catalogue.items.code(item_id)
+        out = []
+        for attribute in self.values.roles:
+            column = self.engine.catalogue.column(attribute)
+            if isinstance(column, Words) and (number := int(column.codes_I[code])) >= 0:
+                value = self.values.value(attribute, column.text(number))
+                if value is not None:
+                    out.append(_wanted(value))
+        return out
+
+    def _merged(self) -> None:
+        """What is said now holds against what was said before."""
+        state, new = self.state, self.read.constraints
+        kinds = {one.values for one in new if one.role == "category" and one.wanted}
+        before = {one.values for one in state.constraints if one.role == "category" and one.wanted}
+        if kinds and before and not kinds & before and not _within(before, kinds):
+            state.constraints = [one for one in state.constraints if one.role in ("gender", "price") or not one.wanted]
+            state.words, state.without, state.like = [], [], None
+        for one in new:
+            state.constraints = [old for old in state.constraints if not _replaced(old, one)]
+            state.constraints.append(one)
+        if (self.read.words and self.read.about is None) or self.read.rest:
+            words = self.read.words if not new or self.read.rest else " ".join(one.said for one in new if one.wanted and one.role not in ("price", "size"))
+            state.words = [*state.words, words][-3:]
+        state.without = list(dict.fromkeys([*state.without, *self.read.without]))[-5:]
+
+    def _moved(self) -> None:
+        """Critiques of what was shown."""
+        state, moves = self.state, self.read.moves
+        for move in sorted(moves):
+            what, _, role = move.partition(":")
+            if what == "any":
+                gone = {one.attribute for one in state.constraints if one.role == role and one.wanted} if role else set()
+                state.constraints = [one for one in state.constraints if one.attribute not in gone]
+                state.settled |= gone | ({attribute} if role and (attribute := self.values.attribute(role)) else set())
+            elif what == "other":
+                self._other(role)
+            elif what == "more":
+                self.excluded += state.seen
+            elif what in ("cheaper", "dearer"):
+                self._priced(cheaper=what == "cheaper")
+
+    def _other(self, role: str) -> None:
+        """换个牌子: not the one that was asked for; else none of those that were shown."""
+        state = self.state
+        attribute = self.values.attribute(role)
+        if attribute is None:
+            return
+        asked = [one for one in state.constraints if one.attribute == attribute and one.wanted]
+        now = {one.id for one in self.read.constraints}
+        if any(one.id in now for one in asked):
+            return  # "another brand, Puma": that one is wanted
+        state.constraints = [one for one in state.constraints if one not in asked]
+        for one in asked:
+            state.constraints.append(denial(one))
+            state.words = [" ".join(words.replace(one.said, " ").split()) for words in state.words]
+        if asked:
+            return
+        shown = [self._value(attribute, item_id) for item_id in ([state.like] if self.read.about is not None and state.like else state.shown)]
+        for text in dict.fromkeys(text for text in shown if text):
+            value = self.values.value(attribute, text)
+            if value is not None:
+                state.constraints.append(denial(_wanted(value)))
+
+    def _priced(self, *, cheaper: bool) -> None:
+        """Cheaper than what was shown: than all of it where something is left there, else than half of it; than one item where it was named."""
+        state = self.state
+        column = self.engine.catalogue.column("price")
+        assert isinstance(column, Numbers)
+        ids = [state.like] if self.read.about is not None and state.like else state.shown
+        codes = [code for item_id in ids if (code := self.engine.catalogue.items.code(item_id)) >= 0]
+        shown = [price for code in codes if (price := float(column.values_I[code])) == price]
+        state.constraints = [one for one in state.constraints if one.role != "price" or (one.op in ("<", "<=")) != cheaper]
+        if not shown:
+            mask_I = _all([self.engine.matching([one.filter for one in state.constraints]), self.fixed_I])
+            prices = column.values_I[: len(mask_I)][mask_I]
+            prices = prices[~np.isnan(prices)]
+            if not len(prices):
+                self.notes.append(self._say("no prices", what=self.read.text))
+                return
+            shown = [float(np.quantile(prices, 0.33 if cheaper else 0.67))]
+        for limit in (min(shown) if cheaper else max(shown), float(np.median(shown))):
+            wanted = Price(None, limit, False, True, "", 0, 0) if cheaper else Price(limit, None, True, False, "", 0, 0)
+            (one,) = bounds(wanted, self.read.text[:100], self.values.currency)
+            kept = [old for old in state.constraints if not conflict(old, one)]
+            if int(_all([self.engine.matching([c.filter for c in [*kept, one]]), self.fixed_I]).sum()) >= FEW:
+                break
+        state.constraints = [*kept, one]
+
+    # ---- the goods
+    def _allowed(self) -> Mask:
+        """[I] what meets everything; where nothing does, the most important ones are kept that can be met together."""
+        state = self.state
+        base_I = self.fixed_I.copy()
+        for word in state.without:
+            base_I = _all([base_I, ~self.engine.mentioning(word)])
+        codes = [code for item_id in self.excluded if 0 <= (code := self.engine.catalogue.items.code(item_id)) < len(base_I)]
+        base_I[codes] = False
+        masks = {one.id: self.engine.matching([one.filter]) for one in state.constraints}
+
+        def meeting(kept: Sequence[Constraint]) -> Mask:
+            return _all([base_I, *(masks[one.id] for one in kept)])
+
+        whole_I = meeting(state.constraints)
+        if whole_I.any():
+            return whole_I
+        kept = [one for one in state.constraints if one.op == "!="]
+        for one in sorted((one for one in state.constraints if one.op != "!="), key=_importance, reverse=True):
+            if meeting([*kept, one]).any():
+                kept.append(one)
+            else:
+                self.relaxed.append(one)
+                state.words = [" ".join(words.replace(one.said, " ").split()) for words in state.words] if one.said else state.words
+        state.constraints = [one for one in state.constraints if one in kept]
+        return meeting(kept)
+
+    def _found(self, allowed_I: Mask) -> tuple[list[Listed], bool]:
+        """The list, and whether it is what was asked for rather than something instead."""
+        state = self.state
+        if not allowed_I.any():
+            return [], True
+        codes = [code for code in [self.engine.catalogue.items.code(state.like)] if code >= 0] if state.like else []
+        text = " ".join(words for words in dict.fromkeys(state.words) if words).strip()
+        firm = any(one.wanted for one in state.constraints) or bool(codes) or not text
+        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, like=codes, liberal=firm)
+        if prices := [one for one in self.relaxed if one.role == "price"]:
+            listed = self._nearest(listed, allowed_I, float(prices[0].values[0]))
+        if listed or not text:
+            return listed, True
+        return self.engine.find("", allowed_I, self.question.k, user_id=self.question.user_id, liberal=True), False
+
+    def _nearest(self, listed: list[Listed], allowed_I: Mask, wanted: float) -> list[Listed]:
+        """What comes nearest to a price that nothing has."""
+        column = self.engine.catalogue.column("price")
+        assert isinstance(column, Numbers)
+        codes = np.flatnonzero(allowed_I)
+        away = np.abs(column.values_I[codes] - wanted)
+        order = np.lexsort((codes, np.nan_to_num(away, nan=np.inf)))[: len(listed)]
+        return [Listed(int(codes[n]), 0.0, one.source) for n, one in zip(order, listed, strict=True)]
+
+    def _question(self, allowed_I: Mask) -> Asked | None:
+        """The one whose answer tells most, where it would halve what is left."""
+        state = self.state
+        fixed = {one.attribute for one in state.constraints if one.wanted and one.role != "category"}
+        roles = {one.role for one in state.constraints if one.wanted}
+        if state.in_a_row >= IN_A_ROW or int(allowed_I.sum()) <= self.question.k:
+            state.in_a_row = 0
+            return None
+        leave = fixed | state.settled | {name for name, role in self.values.roles.items() if role in roles}
+        choice = best_question(self.engine.catalogue, self.values, allowed_I, leave)
+        if choice is None:
+            state.in_a_row = 0
+            return None
+        state.in_a_row += 1
+        state.settled.add(choice.attribute)
+        return self._asked(choice)
+
+    def _asked(self, choice: Choice) -> Asked:
+        role = self.values.roles[choice.attribute]
+        options = [Option(value=text, label=self._label(choice.attribute, text), items=n) for text, n in choice.options]
+        what = self.engine.scenario.word(f"attribute.{choice.attribute}", self.locale, choice.attribute)
+        return Asked(attribute=choice.attribute, text=self._say(role) if role in WORDS else self._say("which", what=what), options=options)
+
+    # ---- words
+    def _because(self, one: Answered, honest: bool) -> Answered:
+        """Which of the constraints the item meets, in the words of its own record."""
+        met = [c.label(self.locale) for c in self.state.constraints if c.role != "price"]
+        price = next((c for c in self.state.constraints if c.role == "price"), None)
+        if price is not None and one.item is not None and isinstance(one.item.price, float | int):
+            met.append(f"{one.item.price:g} {one.item.currency if isinstance(one.item.currency, str) else self.values.currency}".strip())
+        if met:
+            reason = self._say("because", what=("、" if self.chinese else ", ").join(met))
+        elif self.state.like:
+            reason = self._say("alike", what=self._title(self.state.like))
+        else:
+            reason = self._say("close") if honest and self.state.words else ""
+        return Answered(item_id=one.item_id, score=one.score, propensity=one.propensity, reason=reason, explanation=None, item=one.item)
+
+    def _title(self, item_id: str) -> str:
+        rows = self.engine.answer([Listed(self.engine.catalogue.items.code(item_id), 0.0, "search")]).items
+        title = rows[0].item.title if rows and rows[0].item else None
+        return title if isinstance(title, str) else item_id
+
+    def _reply(self, total: int, found: bool, honest: bool, question: Asked | None) -> str:
+        state, out = self.state, []
+        if "hello" in self.read.moves:
+            out.append(self._say("hello"))
+        if "thanks" in self.read.moves:
+            out.append(self._say("thanks"))
+        out += self.notes
+        if self.relaxed:
+            out.append(self._say("relaxed", what=("、" if self.chinese else ", ").join(one.label(self.locale) for one in self.relaxed)))
+        if not found:
+            out.append(self._say("none"))
+        elif not honest:
+            out.append(self._say("nothing", text=self.read.text[:60]))
+        elif not state.constraints and not state.words and not state.like:
+            out.append(self._say("popular"))
+        elif state.constraints:
+            out.append(self._say("found few" if total <= self.question.k else "found", n=str(total), es="es" if total == 1 else ""))
+        if question is not None:
+            out.append(question.text)
+        return " ".join(out) if not self.chinese else "".join(out)
+
+    def _note(self, name: str, what: str) -> None:
+        parts = what.split("|")
+        if name == "contradiction":
+            a, b = (parts[1], parts[3]) if self.chinese else (parts[0], parts[2])
+            self.notes.append(self._say(name, a=a, b=b))
+        elif name == "currency":
+            self.notes.append(self._say(name, other=parts[0], own=parts[1]))
+        else:
+            self.notes.append(self._say(name, what=what))
+
+    def _say(self, name: str, **what: str) -> str:
+        word = self.engine.scenario.word
+        n = what.get("n")
+        thing, things = word("item", self.locale, "item"), word("items", self.locale, "items")
+        return say(name, self.chinese, **{"thing": thing, "things": thing if n == "1" else things, **what})
+
+    def _chip(self, one: Constraint) -> Chip:
+        return Chip(id=one.id, attribute=one.attribute, filter=one.filter, label=one.label(self.locale), labels={"en": one.en, "zh": one.zh}, said=one.said)
+
+    def _without(self, word: str) -> Chip:
+        labels = {"en": f"without “{word}”", "zh": f"不含“{word}”"}
+        return Chip(id=f"without {word}", attribute="", filter="", label=labels["zh" if self.chinese else "en"], labels=labels, said=word)
+
+    def _label(self, attribute: str, text: str) -> str:
+        value = self.values.value(attribute, text)
+        return value.label(self.chinese) if value else text
+
+    def _value(self, attribute: str, item_id: str) -> str | None:
+        column = self.engine.catalogue.column(attribute)
+        code = self.engine.catalogue.items.code(item_id)
+        return column.text(number) if code >= 0 and isinstance(column, Words) and (number := int(column.codes_I[code])) >= 0 else None
+
+
+def _all(masks: Sequence[Mask]) -> Mask:
+    """[I] of the shortest: the catalogue may grow while a turn is worked out."""
+    shortest = min(map(len, masks))
+    out_I = np.ones(shortest, np.bool_)
+    for mask_I in masks:
+        out_I &= mask_I[:shortest]
+    return out_I
+
+
+def _wanted(value: Value) -> Constraint:
+    return Constraint(value.attribute, "=", (value.text,), value.role, "", 0, 0, value.label(False), value.label(True))
+
+
+def _within(before: set[tuple[str | float, ...]], now: set[tuple[str | float, ...]]) -> bool:
+    """Whether what is asked for now lies under what was asked for before: "shoes", then "sports shoes"."""
+    return any(str(new).startswith(f"{old} >") for group in now for new in group for many in before for old in many)
+
+
+def _replaced(old: Constraint, new: Constraint) -> bool:
+    """Whether `old` no longer holds once `new` was said."""
+    if old.id == new.id:
+        return True
+    if old.attribute != new.attribute:
+        return False
+    if old.role == "price":
+        return conflict(old, new) or (old.op in ("<", "<=")) == (new.op in ("<", "<="))
+    if old.wanted and new.wanted:
+        return True
+    return old.wanted != new.wanted and bool(set(old.values) & set(new.values))
+
+
+def _importance(one: Constraint) -> int:
+    return IMPORTANCE.index(one.role) if one.role in IMPORTANCE else IMPORTANCE.index("")
