@@ -11,6 +11,7 @@ from daogou.testing.contract import RecommenderContract
 
 DIFFERS: dict[str, dict[str, Any]] = {
     "content": {"needs_events": False},
+    "registration": {"personal": False},
     "popular": {"personal": False},
     "repurchase": {"explores": False},
     "mf": {"user_rows": True},
@@ -21,6 +22,7 @@ DIFFERS: dict[str, dict[str, Any]] = {
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "gru": {"dimensions": 16, "units": 32, "length": 12, "epochs": 40, "patience": 40, "negatives": 0, "dropout": 0.0, "learning_rate": 2e-2},
+    "keras": {"build": "daogou.testing.nets:history", "length": 6, "epochs": 30},
     "mf": {"loss": "softmax", "dimensions": 8},
     "ncf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
     "neumf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
