@@ -185,19 +185,23 @@ def users(seed: int, run: Run) -> dict[str, Any]:
     for train in (parts.train, parts.refit):
         models: dict[str, Any] = fitted(("ease", "als"), train, run)
         models["popular"] = popular(half_life_days=365.0).fit(train, run)
+        models["registration"] = plugins.load("model", "registration")(attributes=ATTRIBUTES).fit(train, run)
         models["segments"] = popular(half_life_days=365.0, segments=ATTRIBUTES).fit(train, run)
         made.append(models)
     found: dict[str, Result] = {}
     weights: dict[str, Any] = {}
     for n in (0, 1, 3, FIRST):
         asked, tuned = began(parts.test, data, held[1], n), began(parts.validation, data, held[0], n)
-        names = ("segments", "ease", "als") if n else ("segments",)
+        names = ("registration", "ease", "als") if n else ("registration",)
         if n == 0:
             found["popularity alone"] = evaluate(made[1]["popular"], asked, repeats=True)
+            found["popularity by segment"] = evaluate(made[1]["segments"], asked, repeats=True)
         weights[f"{n} events"] = blend.fit({name: made[0][name] for name in names}, tuned, repeats=True)
         found[f"{n} events"] = evaluate(Blend({name: made[1][name] for name in names}, weights[f"{n} events"], repeats=True), asked, repeats=True)
     order = list(found)
-    steps = {f"{b} − {a}": describe(paired(found[b], found[a], "ndcg@10")) for a, b in pairwise(order)}
+    steps = {f"{b} − {a}": describe(paired(found[b], found[a], "ndcg@10")) for a, b in pairwise(order)} | {
+        "0 events − popularity alone": describe(paired(found["0 events"], found["popularity alone"], "ndcg@10"))
+    }
     return {"split": parts.about, "households": len(held[1]), "figures": figures(found), "paired ndcg@10": steps, "weights": weights}
 
 
