@@ -51,10 +51,16 @@ BEAUTY: Settings = {
 
 
 def groceries() -> tuple[Dataset, Settings]:
-    """A year of one shop, with the models and settings of the built-in scenario."""
+    """A year of one shop, with the models and settings that the built-in scenario has for its first placement."""
     shop = load_scenario("shop")
-    tables = {table: pl.concat([batch.rows for batch in read(None, table=table)], how="diagonal_relaxed") for table in ("events", "items", "users")}
-    return from_frames(tables["events"], tables["items"], tables["users"], weights=shop.events), shop.models
+    rows: dict[str, list[pl.DataFrame]] = {}
+    for batch in read(None, table="events"):
+        rows.setdefault(batch.table, []).append(batch.rows)
+    tables = {table: pl.concat(frames) for table, frames in rows.items()}
+    tables["events"] = tables["events"].with_columns(pl.col("time").dt.timestamp("us"))
+    return from_frames(tables["events"], tables["items"], tables["users"], weights=shop.events), {
+        name: shop.models[name] for name in shop.placements[0].retrieve
+    }
 
 
 def parts_of(name: str) -> tuple[Split, Settings, bool]:
@@ -72,7 +78,8 @@ def measure(name: str, run: Run, more: list[str], users: int | None) -> dict[str
     models: dict[str, Recommender] = {}
     for model in [*settings, *more]:
         started = time.perf_counter()
-        models[model] = plugins.load("model", model)(**settings.get(model, {})).fit(parts.train, run)
+        chosen = dict(settings.get(model, {}))
+        models[model] = plugins.load("model", chosen.pop("kind", model))(**chosen).fit(parts.train, run)
         seconds[model] = time.perf_counter() - started
         print(f"{name}: {model} fitted in {seconds[model]:.1f} s", flush=True)
     started = time.perf_counter()

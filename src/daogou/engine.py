@@ -523,7 +523,9 @@ class Engine:
                 weights[reason.item] = weights.get(reason.item, 0.0) + scale * reason.weight
                 exact &= reason.how == "exact"
         strongest = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))[:CAUSES]
-        return [Cause(self.catalogue.items.id(item), round(weight, 6), "exact" if exact else "left-out") for item, weight in strongest if weight > 0]
+        # Under a learned order these are causes of having been proposed; the place on the list has more reasons than the history.
+        how = "proposed" if ranked and ranked.learned else "exact" if exact else "left-out"
+        return [Cause(self.catalogue.items.id(item), round(weight, 6), how) for item, weight in strongest if weight > 0]
 
     def _explained(self, name: str, questions: Queries, code: int) -> list[Reason]:
         try:

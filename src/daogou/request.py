@@ -43,7 +43,8 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True):
-    """One item of the history and how much it added to the score; `how` is `exact` or `left-out` (contract.Reason)."""
+    """One item of the history and how much it added to the score; `how` is `exact` or `left-out` (contract.Reason), or `proposed`: the causes of being
+    proposed, where a learned ranker then decided the order."""
 
     item_id: str
     weight: float

@@ -81,7 +81,8 @@ def test_a_ranker_that_wins_is_released_and_answers(project: Project, store: Sto
     assert not any(answer.degraded for answer in answers.values())
     own = [event.item_id for event in store.history("u7", 100)]
     assert answers["home"].items[0].item_id == own[-4]  # the one that was not taken for longest
-    assert answers["home"].items[0].explanation
+    assert {cause.how for cause in answers["home"].items[0].explanation or []} == {"proposed"}
+    assert {cause.how for cause in answers["plain"].items[0].explanation or []} == {"exact"}
     ordered = engine.rank("u7", [one.item_id for one in answers["plain"].items])
     assert {one.item_id for one in ordered.items} == {one.item_id for one in answers["plain"].items}
 
