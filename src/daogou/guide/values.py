@@ -164,5 +164,5 @@ def broadest(found: Sequence[Value]) -> list[Value]:
     same = [value for value in found if value.attribute == best]
     if role[best] != "category":
         return same
-    shallow = min(value.text.count(">") for value in same)  # `Footwear > Shoes` holds `Footwear > Shoes > Shoes`
-    return [value for value in same if value.text.count(">") == shallow]
+    texts = {value.text for value in same}  # `Footwear` holds `Footwear > Shoes`
+    return [value for value in same if not texts & set(path_levels(value.text)[:-1])]
