@@ -1,0 +1,63 @@
+"""The guide over HTTP: turns, chips, limits, and what an erasure leaves of a conversation."""
+
+from collections.abc import Iterator
+
+import pytest
+from httpx import Response
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from daogou.scenario import Project
+from daogou.serve.app import create_app
+from daogou.store import Store
+
+Client = TestClient[Litestar]
+
+
+@pytest.fixture
+def client(project: Project) -> Iterator[Client]:
+    with Store.open(project.store_url) as store, TestClient(create_app(project, open_access=True, store=store)) as made:
+        yield made
+
+
+def ask(client: Client, **body: object) -> Response:
+    return client.post("/v1/guide", json=body)
+
+
+def test_a_conversation(client: Client) -> None:
+    first = ask(client, text="brand1 的，20元以内").json()
+    assert {chip["id"] for chip in first["understood"]} == {"brand=brand1", "price<=20"} and first["items"]
+    assert all(one["item"]["brand"] == "brand1" and one["item"]["price"] <= 20 for one in first["items"])
+    second = ask(client, text="换个牌子", conversation_id=first["conversation_id"]).json()
+    assert second["conversation_id"] == first["conversation_id"]
+    assert all(one["item"]["brand"] != "brand1" and one["item"]["price"] <= 20 for one in second["items"])
+    third = ask(client, remove=["price<=20"], conversation_id=first["conversation_id"]).json()
+    assert [chip["id"] for chip in third["understood"]] == ["brand!=brand1"] and third["total"] > second["total"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "text"),
+        ({"text": "x" * 10_001}, "text"),
+        ({"text": "a", "k": 0}, "k"),
+        ({"text": "a", "words": 1}, "words"),
+        ({"text": "a", "filter": "prize < 3"}, "filter"),
+        ({"text": 5}, "text"),
+    ],
+)
+def test_what_is_wrong_is_named(client: Client, body: dict[str, object], field: str) -> None:
+    answer = ask(client, **body)
+    assert answer.status_code == 400 and answer.json()["extra"][0]["field"] == field
+
+
+@pytest.mark.parametrize("text", ["😀" * 100, "'; DROP TABLE items; --", "\u0000", "不要" * 5000, "{x}", "第三个"])
+def test_bad_input_is_answered(client: Client, text: str) -> None:
+    answer = ask(client, text=text)
+    assert answer.status_code == 200 and answer.json()["reply"]
+
+
+def test_an_erased_shopper_leaves_no_conversation(client: Client) -> None:
+    name = ask(client, text="brand1", user_id="u1").json()["conversation_id"]
+    assert client.delete("/v1/users/u1").status_code == 200
+    assert ask(client, text="brand2", user_id="u1", conversation_id=name).json()["conversation_id"] != name
