@@ -131,6 +131,25 @@ def test_a_loss_that_is_no_number_is_an_error_and_keeps_nothing(tmp_path):
     assert not list(tmp_path.rglob("current"))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 80 bytes"), RuntimeError("can't allocate memory")])
+def test_too_little_memory_says_what_to_lower(error):
+    def greedy(rng):
+        yield from batches(rng)
+        raise error
+
+    with pytest.raises(TrainingError, match="line epoch 1/6: out of memory; lower batch_tokens"):
+        train(line(), data=greedy)
+
+
+def test_other_errors_are_not_taken_for_it():
+    def broken(rng):
+        raise RuntimeError("a bug")
+        yield
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(line(), data=broken)
+
+
 def test_progress_names_epoch_and_loss():
     told = []
     train(line(), Run(progress=lambda *step: told.append(step)), epochs=2)

@@ -10,7 +10,7 @@ from daogou.networks.sequence import Sequence, SequenceConfig
 class SasRecConfig(SequenceConfig, frozen=True):
     blocks: Annotated[int, hyper("Attention blocks.", 1, 4, ge=1)] = 2
     heads: Annotated[int, hyper("Attention heads; must divide dimensions.", 1, 4, ge=1)] = 2
-    widening: Annotated[int, hyper("Inner width of the feed-forward part, in dimensions.", 1, 4, ge=1)] = 2
+    widening: Annotated[int, hyper("Inner width of the feed-forward part, in dimensions.", 1, 4, ge=1)] = 1
 
 
 class SasRec(Sequence):

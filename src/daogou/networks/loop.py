@@ -23,6 +23,9 @@ from daogou.networks.backend import Step, keras, training_step
 Batches = Callable[[np.random.Generator], Iterator[Sequence[np.ndarray]]]
 "One epoch of batches from a generator of random numbers."
 
+EXHAUSTED = ("resource_exhausted", "out of memory", "can't allocate memory")
+"How JAX, TensorFlow and PyTorch say that there is not enough memory."
+
 
 class LoopConfig(Config, frozen=True):
     """Hyperparameters that every network shares."""
@@ -55,7 +58,7 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
         of: fingerprint of everything the result depends on (see `fingerprint`): only a checkpoint of the same is resumed.
 
     Raises:
-        TrainingError: the loss is not finite. Nothing of the epoch was kept.
+        TrainingError: the loss is not finite, or the memory does not suffice. Nothing of the epoch was kept.
     """
     optimizer = _optimizer(keras(run.threads), config, steps)
     optimizer.build(objective.trainable_variables)
@@ -64,7 +67,12 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
     step = training_step(objective, optimizer)
     while state.epoch < config.epochs and state.stale < config.patience:
         label = f"{what} epoch {state.epoch + 1}/{config.epochs}"
-        _epoch(step, batches(np.random.default_rng([run.seed, state.epoch])), steps, run, label)
+        try:
+            _epoch(step, batches(np.random.default_rng([run.seed, state.epoch])), steps, run, label)
+        except (MemoryError, RuntimeError) as e:
+            if not isinstance(e, MemoryError) and not any(words in str(e).lower() for words in EXHAUSTED):
+                raise
+            raise TrainingError(f"{label}: out of memory", fix="lower batch_tokens or batch_size, negatives, dimensions or length") from e
         step.flush()
         if validate is None:
             best = weights.read(objective)

@@ -34,6 +34,9 @@ SHORT = 16  # lengths up to this are not divided into buckets
 
 
 class SequenceConfig(loop.LoopConfig, frozen=True):
+    epochs: Annotated[int, Meta(ge=1, description="Passes over the people at most, one window of each.")] = 30
+    learning_rate: Annotated[float, hyper("Peak step length of Adam.", 3e-4, 1e-2, log=True, gt=0)] = 2e-3
+    patience: Annotated[int, Meta(ge=1, description="Epochs without a better validation figure before it stops.")] = 5
     dimensions: Annotated[int, hyper("Width of the item vectors and states.", 32, 256, log=True, ge=4)] = 64
     length: Annotated[int, hyper("Newest events that the network sees.", 20, 200, unit="events", ge=2)] = 100
     newest_share: Annotated[
