@@ -1,6 +1,6 @@
 """The learned ranker against the blend and against each model alone: strict (weights see neither validation nor test), full ranking, paired intervals.
 
-    python -m benchmarks.ranker [ml-1m amazon-beauty completejourney] [--with sasrec] [--threads N] [--users N] [--json FILE]
+    python -m benchmarks.ranker [ml-1m amazon-beauty completejourney] [--with sasrec] [--without als] [--threads N] [--users N] [--json FILE]
 
 ml-1m and amazon-beauty: leave-one-out, and no feature reads the time of the request. completejourney: purchases of the last 28 days, as the sample shop is
 measured. Retrievers are fitted on the training part; blend weights and the ranker come from validation, the figures from test. `--with` adds models by their
@@ -71,12 +71,12 @@ def parts_of(name: str) -> tuple[Split, Settings, bool]:
     return split(sequences(name), "leave-one-out"), ML_1M if name == "ml-1m" else BEAUTY, False
 
 
-def measure(name: str, run: Run, more: list[str], users: int | None) -> dict[str, Any]:
+def measure(name: str, run: Run, more: list[str], without: list[str], users: int | None) -> dict[str, Any]:
     parts, settings, repeats = parts_of(name)
     validation, test = (drawn(targets, users) for targets in (parts.validation, parts.test))
     seconds: dict[str, float] = {}
     models: dict[str, Recommender] = {}
-    for model in [*settings, *more]:
+    for model in (model for model in [*settings, *more] if model not in without):
         started = time.perf_counter()
         chosen = dict(settings.get(model, {}))
         models[model] = plugins.load("model", chosen.pop("kind", model))(**chosen).fit(parts.train, run)
@@ -127,12 +127,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("sets", nargs="*", default=["ml-1m", "amazon-beauty", "completejourney"])
     options.add_argument("--with", dest="more", action="append", default=[], help="an installed model by name; repeat it for several")
+    options.add_argument("--without", action="append", default=[], help="leaves a model out")
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options.add_argument("--users", type=int)
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     with threadpool_limits(limits=given.threads):
-        found = [measure(name, Run(seed=0, threads=given.threads), given.more, given.users) for name in given.sets]
+        found = [measure(name, Run(seed=0, threads=given.threads), given.more, given.without, given.users) for name in given.sets]
     if given.json:
         given.json.write_text(json.dumps(found, indent=1), "utf-8")
 

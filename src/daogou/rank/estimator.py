@@ -30,7 +30,7 @@ ALLOWED = "sklearn."
 
 class EstimatorConfig(Config, frozen=True):
     estimator: Annotated[str, Meta(description="module:Class of scikit-learn.")] = "sklearn.linear_model:LogisticRegression"
-    settings: Annotated[dict[str, Any], Meta(description="Its own arguments.")] = {}  # noqa: RUF012 (msgspec copies it)
+    settings: Annotated[dict[str, Any], Meta(description="Its own arguments.")] = {}
 
 
 class Estimator:

@@ -245,7 +245,5 @@ def _ranks(scores_BI: Scores, open_BI: NDArray[np.bool_], candidates: Codes, dep
     n = scores_BI.shape[1]
     _, best_BK = selection.best(np.ascontiguousarray(scores_BI, np.float32), np.ascontiguousarray(open_BI[:, :n]), min(depth, n), -np.inf)
     own_BC = taken(scores_BI, candidates)
-    rank = np.zeros(candidates.shape, np.int64)
-    for k in range(best_BK.shape[1]):
-        rank += best_BK[:, k, None] > own_BC
+    rank = (best_BK[:, None, :] > own_BC[:, :, None]).sum(axis=2)
     return np.where(np.isfinite(own_BC), rank, depth)

@@ -16,6 +16,8 @@ from daogou.errors import ReleaseError, TrainingError
 from daogou.rank.ranker import Examples
 
 FILE = "trees.txt"
+ROWS_A_THREAD = 500_000
+"""Examples below which one thread is faster: on a busy machine OpenMP's threads wait for each other by spinning (2 threads cost 9 times the CPU)."""
 
 
 class LambdaRankConfig(Config, frozen=True):
@@ -50,9 +52,10 @@ class LambdaRank:
         if not len(useful):
             raise TrainingError("no query has a taken and another candidate", fix='more events, or rank = "blend"')
         taught = examples.of(useful)
+        threads = min(run.threads, 1 + len(taught.gain_N) // ROWS_A_THREAD)
         model = lightgbm.LGBMRanker(
             objective="lambdarank", n_estimators=self.trees, learning_rate=c.learning_rate, num_leaves=c.leaves, min_child_samples=c.smallest_leaf,
-            reg_lambda=c.l2, colsample_bytree=c.columns, lambdarank_truncation_level=c.truncation, random_state=run.seed, n_jobs=run.threads,
+            reg_lambda=c.l2, colsample_bytree=c.columns, lambdarank_truncation_level=c.truncation, random_state=run.seed, n_jobs=threads,
             deterministic=True, force_row_wise=True, verbose=-1,
         )  # fmt: skip
         watching: dict[str, Any] = {}
