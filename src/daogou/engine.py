@@ -59,8 +59,11 @@ FUSED = 100
 """Items of each ranking that search fuses."""
 NEAR = 0.35
 """Cosine below which a text is not about what was asked: unrelated titles have .1 to .3 with the default encoder."""
-TASTE, LIKE = 0.3, 1.0
-"""Weights of these rankings beside words and meaning."""
+BESIDE = 0.05
+"""Weight of meaning where the catalogue knows every word of a question (MRR@10 of titles recalled in English, amazon-office: words .59, both .58 with .05,
+.45 with 1); the fewer words it knows, the more meaning counts: words in another language leave nothing else."""
+TASTE, LIKE = 1.0, 1.0
+"""Weights of these rankings where nothing was said; beside words taste only orders what they find alike."""
 KEPT_FILTERS = 256
 CAUSES = 5
 """Items of the history named by one explanation."""
@@ -258,7 +261,9 @@ class Engine:
             elif text.strip() and not liberal:
                 return []
             rankings["taste"] = self._by_taste(user_id, there_I, depth)
-        out = [Listed(code, score, SEARCH) for code, score, _ in fuse(rankings, {"taste": TASTE, "like": LIKE})[:k]]
+        covered = self._words().coverage(text)
+        weights = {"words": covered**2, "meaning": 1 - (1 - BESIDE) * covered**2, "taste": TASTE * BESIDE if text.strip() else TASTE, "like": LIKE}
+        out = [Listed(code, score, SEARCH) for code, score, _ in fuse(rankings, weights)[:k]]
         if liberal and len(out) < k:
             left_I = allowed_I.copy()
             left_I[[one.code for one in out]] = False

@@ -32,6 +32,6 @@ def fuse(rankings: Mapping[str, Sequence[int]], weights: Mapping[str, float] | N
         for rank, code in enumerate(codes, 1):
             share = weight / (K + rank)
             score[code] = score.get(code, 0.0) + share
-            if share > most.get(code, (0.0, ""))[0]:
+            if code not in most or share > most[code][0]:
                 most[code] = (share, name)
     return [Fused(code, score[code], most[code][1]) for code in sorted(score, key=lambda code: (-score[code], code))]

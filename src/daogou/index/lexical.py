@@ -89,6 +89,19 @@ class Lexical:
                 break
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
 
+    def coverage(self, text: str) -> float:
+        """Share of the words of a question that stand in the index at all, as they are, in another form or with one slip: how far words can answer it."""
+        terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
+        searcher = self._index.searcher()
+        return sum(self._known(searcher, term) for term in terms) / len(terms) if terms else 0.0
+
+    def _known(self, searcher: tantivy.Searcher, term: str) -> bool:
+        if searcher.doc_freq("words", term) or (term.isascii() and any(searcher.doc_freq("stems", stem) for stem in self._stems([term]))):
+            return True
+        if len(term) < FUZZY_FROM or not term.isalpha() or _IS_CJK.match(term):
+            return False
+        return bool(searcher.search(tantivy.Query.fuzzy_term_query(self._schema, "words", term, 1, True), 1).hits)
+
     def having(self, text: str) -> list[int]:
         """Codes of the items that have every word of `text`, in any form of the English stem; in no order."""
         must: list[tuple[tantivy.Occur, tantivy.Query]] = []
