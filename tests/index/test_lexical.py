@@ -103,3 +103,16 @@ def test_words_of_a_text() -> None:
     assert words("耳机架", query=True) == ["耳机", "机架"]
     assert words("架", query=True) == ["架"]
     assert words("ﬁne ＡＢＣ") == ["fine", "abc"]
+
+
+def test_coverage_says_how_much_of_a_question_words_can_answer() -> None:
+    index = Lexical([(0, ["Red running shoes"]), (1, ["蓝牙耳机"])])
+    assert index.coverage("red shoe") == 1.0 == index.coverage("runing")
+    assert index.coverage("red zzzzz") == 0.5 and index.coverage("蓝牙") == 1.0
+    assert index.coverage("咖啡杯") == 0.0 == index.coverage("")
+
+
+def test_having_wants_every_word() -> None:
+    index = Lexical([(0, ["Red running shoes"]), (1, ["Red shirt"]), (2, ["蓝牙耳机"])])
+    assert sorted(index.having("red")) == [0, 1] and index.having("red shoe") == [0] and index.having("耳机") == [2]
+    assert index.having("red 耳机") == [] == index.having("")

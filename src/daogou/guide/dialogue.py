@@ -283,7 +283,11 @@ class _Turn:
         said = {one.attribute for one in self.read.constraints}
         keep = [one for one in state.constraints if one.role == "price" or not one.wanted]
         state.words = []
-        state.constraints = keep + [one for one in own if one.attribute not in said and one.role in ("category", "gender")]
+        state.constraints = keep + [one for one in own if one.attribute not in said and self._names_it(one)]
+
+    def _names_it(self, one: Constraint) -> bool:
+        """Whether it says what an item is and for whom; of several attributes about kinds the finest."""
+        return one.role == "gender" or (one.role == "category" and one.attribute == self.values.attribute("category"))
 
     def _of(self, item_id: str) -> list[Constraint]:
         """What an item is, as constraints."""
