@@ -58,7 +58,7 @@ MEANT = ("title",)
 FUSED = 100
 """Items of each ranking that search fuses."""
 NEAR = 0.35
-"""Cosine below which a text is not about what was asked: unrelated titles have .1 to .3 with the default encoder."""
+"""Cosine that the nearest text must reach, else none is about what was asked: unrelated titles have .1 to .3 with the default encoder."""
 BESIDE = 0.05
 """Weight of meaning where the catalogue knows every word of a question (MRR@10 of titles recalled in English, amazon-office: words .59, both .58 with .05,
 .45 with 1); the fewer words it knows, the more meaning counts: words in another language leave nothing else."""
@@ -249,7 +249,7 @@ class Engine:
             for name, vector_D in [*about, *(("like", meaning.of(code)) for code in like)]:
                 if vector_D is not None:
                     near = meaning.search(vector_D, depth, allowed_I)
-                    rankings[name] = [code for code, cosine in near if liberal or cosine >= NEAR]
+                    rankings[name] = [code for code, _ in near] if liberal or (near and near[0][1] >= NEAR) else []
         if not rankings and user_id is None and words:
             return [Listed(code, score, SEARCH) for code, score in words[:k]]
         rankings["words"] = [code for code, _ in words]
