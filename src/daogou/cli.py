@@ -108,7 +108,8 @@ def _progress() -> "Iterator[Progress]":
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for results alone
+    # stdout is for results alone; stderr as it is when something is logged, not as it is now.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     if version:
         typer.echo(__version__)
         raise typer.Exit
