@@ -151,3 +151,25 @@ def test_repeats_are_for_places_that_show_what_people_take_again() -> None:
     assert not repeats_at(Placement(name="p", retrieve=("a",)), Evaluation())
     assert not repeats_at(Placement(name="p", retrieve=("a",), exclude=("like",)), again)
     assert not repeats_at(Placement(name="p", retrieve=("a",), about="items"), again)
+
+
+class Cold(Table):
+    """Needs no events, and is believed alone on every item that it is asked about."""
+
+    needs_events = False
+    config = None
+    fit = recommend = similar = explain = save = load = Table.score  # a blend asks for scores alone
+
+    @property
+    def trust_I(self) -> Scores:
+        return np.zeros(self.n_items, np.float32)
+
+
+def test_a_stand_in_speaks_only_where_it_is_among_the_blends_own_models() -> None:
+    rng = np.random.default_rng(4)
+    own, cold = Table(rng.normal(size=(6, 20))), Cold(rng.normal(size=(6, 20)))
+    alone = Blend({"own": own}, {"own": 1.0}, repeats=True).score(queries(6))
+    beside = Blend({"own": own, "cold": cold}, {"own": 1.0}, repeats=True).score(queries(6))
+    among = Blend({"own": own, "cold": cold}, {"own": 1.0, "cold": 0.0}, repeats=True).score(queries(6))
+    assert np.array_equal(beside, alone)
+    assert not np.allclose(among, alone, atol=0.1)

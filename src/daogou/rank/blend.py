@@ -62,7 +62,7 @@ class Blend:
     """A scorer over several recommenders.
 
     Args:
-        models: by name; those without a weight are not asked.
+        models: by name; those without a weight are not asked, except that a stand-in named in `weights` speaks for the others whatever its own weight.
         weights: name → weight ≥ 0.
         repeats: whether items of the history are candidates; if not, they do not count in mean and deviation.
     """
@@ -71,7 +71,7 @@ class Blend:
         self.models = {name: model for name, model in models.items() if weights.get(name, 0.0) > 0}
         self.weights = {name: float(weights[name]) for name in self.models}
         self.repeats = repeats
-        self._stand_in = next((model for model in models.values() if isinstance(model, StandIn)), None)
+        self._stand_in = next((model for name, model in models.items() if name in weights and isinstance(model, StandIn)), None)
         self._spoken: tuple[Queries, Part] | None = None
 
     @property
