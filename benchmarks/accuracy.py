@@ -87,7 +87,7 @@ SETS: dict[str, dict[str, Candidate | Mixture]] = {
         ),
         "blend": Mixture(("ease", "transition, 3 scales"), strict=0.170),
     },
-    "amazon-beauty": shop(50.0, {"l2": 50.0, "recency": 3.0}, (40.0, 120.0), strict=0.054, refit=0.061),
+    "amazon-beauty": shop(50.0, {"l2": 50.0, "recency": 3.0}, (160.0, 480.0), strict=0.054, refit=0.061),
     "amazon-scientific": shop(25.0, {"l2": 50.0, "recency": 5.0}, (160.0, 480.0), strict=0.086),
     "amazon-office": shop(50.0, {"l2": 25.0, "recency": 3.0}, (80.0, 240.0), strict=0.061),
 }
