@@ -130,6 +130,7 @@ def site(app: Litestar) -> Iterator[Site]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server ended while starting"
         time.sleep(0.02)
     yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", app)
     server.should_exit = True
