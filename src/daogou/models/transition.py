@@ -25,8 +25,8 @@ class TransitionConfig(Config, frozen=True):
     tau: Annotated[tuple[Positive, ...], hyper("A history's events fade by 1/e in so many events.", 1, 200, log=True, unit="events")] = (1.2, 12.0)
     window: Annotated[tuple[Count, ...], Meta(description="Newest events that count at all. Cost is proportional to it.")] = (8, 60)
     l2: Annotated[tuple[Positive, ...], hyper("Penalty on the weights; larger is smoother.", 5, 3000, log=True, unit="squared interactions")] = (100.0, 500.0)
-    horizon: Annotated[int, hyper("Events that count as following; 1 = the next one alone.", 1, 30, ge=1)] = 1
-    future_tau: Annotated[float, hyper("The following events fade by 1/e in so many events.", 1, 20, unit="events", gt=0)] = 2.0
+    horizon: Annotated[int, hyper("Events that count as following; 1 = the next one alone.", 1, 60, ge=1)] = 1
+    future_tau: Annotated[float, hyper("The following events fade by 1/e in so many events.", 1, 60, unit="events", gt=0)] = 2.0
     min_support: Annotated[int, Meta(ge=1, description="Events an item needs to be learned from and recommended.")] = 1
     dense_items: Annotated[int, Meta(ge=0, description="Largest catalogue for which the full system is solved; above it, each target has few features.")] = (
         6_000
