@@ -33,6 +33,6 @@ def test_each_listed_file_carries_the_mark() -> None:
 
 def test_readmes_name_only_what_is_listed() -> None:
     for readme in ("README.md", "README.zh-CN.md"):
-        named = set(re.findall(r"\(([DMAISCX]\d+)\)", (ROOT / readme).read_text("utf-8")))
+        named = set(re.findall(r"[(（]([DMAISCX]\d+)[)）]", (ROOT / readme).read_text("utf-8")))
         assert named
         assert named <= set(listed())

@@ -20,12 +20,18 @@ from daogou.store.importing import import_files
 from daogou.train.fit import train
 
 SETTINGS = """# Of 92,331 goods most were bought once or twice in the year: the models of pairs learn from those bought more often,
-# which halves time and memory; the other models answer for the rest.
+# which halves time and memory; the other models answer for the rest. A household's order of purchases says little within a
+# basket and much over months: one long scale (chosen on validation).
 [models.ease]
-min_support = 20
+min_support = 50
 
 [models.transition]
-min_support = 20
+tau = [150.0]
+window = [400]
+l2 = [1000.0]
+horizon = 60
+future_tau = 40.0
+min_support = 50
 """
 START_S = 60.0  # a server that is not ready by then has failed
 
