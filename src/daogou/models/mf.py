@@ -415,6 +415,8 @@ def _pair_epoch(
             for d in range(dim):
                 # The positive item itself leaves the history: else it would learn to name what it was shown.
                 without[d] = x[d] + change[d] - (scale * history[i, d] if use else np.float32(0))
+            # A loop of its own: one that also stores is compiled twice, and where memory lies would decide the order of the sum.
+            for d in range(dim):
                 margin += without[d] * (y[d] - z[d])
             step = np.float32(1.0 / (1.0 + np.exp(margin)))
             _move_item(i, step, without, if_p, if_i, if_x, items, itf, item_bias, itfb, step_length, decay, bias_decay)
