@@ -12,7 +12,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -128,6 +128,13 @@ class State:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class Turned(NamedTuple):
+    """A turn's reply, and whether it says no more than that these goods are what was asked for: nothing refused, relaxed or remarked."""
+
+    reply: Reply
+    plain: bool
+
+
 class Guide:
     """Answers turns; may be called from many threads. Holds at most `conversations`, each for `ttl_s` after its last turn."""
 
@@ -149,19 +156,32 @@ class Guide:
 
     def warm(self, engine: Engine) -> None:
         """Learns the values before the first turn needs them."""
-        self._values(engine)
+        self.values(engine)
 
     def ask(self, engine: Engine, question: Question) -> Reply:
         """
         Raises:
             UsageError: neither text, photo, chip to remove nor conversation to go on with; a wrong filter.
         """
+        return self.turn(engine, question).reply
+
+    def turn(self, engine: Engine, question: Question, read: Understood | None = None) -> Turned:
+        """As `ask`, for one who reads or phrases too.
+
+        Args:
+            read: the text as it was taken apart already; None = the rules take it apart.
+
+        Raises:
+            UsageError: as `ask`.
+        """
         if not (question.text.strip() or question.image or question.remove or question.conversation_id):
             raise UsageError("an empty question", expected="text, image, remove or conversation_id", fix="say what is looked for", field="text")
         fixed_I = engine.matching([question.filter])
         name, state = self._state(question)
         with state.lock:
-            return _Turn(engine, self._values(engine), question, name, state, fixed_I).reply()
+            turn = _Turn(engine, self.values(engine), question, name, state, fixed_I, read)
+            reply = turn.reply()
+            return Turned(reply, turn.plain)
 
     def _state(self, question: Question) -> tuple[str, State]:
         """The conversation that goes on, or a new one: an id that is not known (any more), or another person's, begins anew under an id of ours."""
@@ -181,7 +201,7 @@ class Guide:
             self._states.move_to_end(name)
             return name, state
 
-    def _values(self, engine: Engine) -> Values:
+    def values(self, engine: Engine) -> Values:
         """Learned once a catalogue; a large one that changed is read again at most once a minute, beside the answers."""
         known, version = self._learned, engine.catalogue.version
         if known is not None and known[0] is engine and (known[1] == version or (len(engine.catalogue) > LARGE and self._clock() - known[2] < AGAIN_S)):
@@ -204,10 +224,10 @@ class Guide:
 class _Turn:
     """One turn while it is worked out."""
 
-    def __init__(self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask) -> None:
+    def __init__(self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask, read: Understood | None) -> None:
         self.engine, self.values, self.question, self.name, self.state = engine, values, question, name, state
         self.fixed_I = fixed_I
-        self.read: Understood = understand(question.text, values)
+        self.read: Understood = understand(question.text, values) if read is None else read
         if question.locale:
             state.chinese = question.locale.lower().startswith("zh")
         elif self.read.text:
@@ -217,6 +237,7 @@ class _Turn:
         self.notes: list[str] = []
         self.relaxed: list[Constraint] = []
         self.excluded: list[str] = []
+        self.plain = False
 
     def reply(self) -> Reply:
         state, read = self.state, self.read
@@ -476,6 +497,7 @@ class _Turn:
 
     def _reply(self, total: int, found: bool, honest: bool, question: Asked | None) -> str:
         state, out = self.state, []
+        self.plain = found and honest and not self.notes and not self.relaxed
         if "hello" in self.read.moves:
             out.append(self._say("hello"))
         if "thanks" in self.read.moves:
