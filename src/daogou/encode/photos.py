@@ -48,7 +48,9 @@ def sent(text: str) -> bytes:
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as e:
-        raise UsageError(f"the photo is not base64 ({e})", expected="the bytes of a JPEG, PNG or WebP file in base64", fix="encode the file", field="image") from e
+        raise UsageError(
+            f"the photo is not base64 ({e})", expected="the bytes of a JPEG, PNG or WebP file in base64", fix="encode the file", field="image"
+        ) from e
 
 
 class Gallery:
