@@ -180,8 +180,34 @@ class Serving(Config, frozen=True):
     "A shopper's newest events read for one answer."
     text_encoder: str = "use"
     "Encoder that reads titles for search by meaning; empty = search goes by words alone."
+    image_encoders: dict[str, float] = field(default_factory=lambda: {"efficientnet": 1.0, "color": 0.3})
+    "Encoders that look at photos, with the weight of what each sees; empty = a photo is no question here."
     log_shown: bool = True
     "Whether what was shown is stored as `shown` events: without them there is no honest learning."
+
+
+class LanguageModel(Config, frozen=True):
+    """A chat model that may read and phrase for the guide: any server of the OpenAI interface. Without this section nothing is asked anywhere.
+
+    It is sent what the shopper typed, what the catalogue's attributes are called, and the goods that were found; nothing else of a person.
+    """
+
+    url: str
+    "Base address, such as ``http://localhost:8080/v1``."
+    model: str
+    "Its name there."
+    key_env: str = ""
+    "Environment variable that holds the key; empty = none is sent."
+    read: bool = True
+    "Whether it is asked what words mean that the rules could not read."
+    phrase: bool = True
+    "Whether it may put the answer in words."
+    budget_s: Annotated[float, Meta(gt=0, le=1.4)] = 1.2
+    "All that one turn waits for it, seconds; then the rules answer alone."
+    json_schema: bool = True
+    "Whether the server understands `response_format` with a JSON schema."
+    options: dict[str, str | int | float | bool] = field(default_factory=lambda: {"temperature": 0, "max_tokens": 300})
+    "Further fields of each call."
 
 
 class Project(Config, frozen=True):
@@ -192,6 +218,7 @@ class Project(Config, frozen=True):
     "SQLAlchemy URL; a relative SQLite path is relative to the project."
     training: Training = Training()
     serving: Serving = Serving()
+    language_model: LanguageModel | None = None
     directory: Path = field(default=Path(), name="directory")
 
     def load_scenario(self) -> Scenario:

@@ -24,7 +24,7 @@ from daogou.filters import Numbers, Words
 from daogou.guide.messages import WORDS, say
 from daogou.guide.money import Price
 from daogou.guide.questions import Choice, best_question
-from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, understand
+from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand
 from daogou.guide.values import Value, Values, learn
 from daogou.request import MAX_K, Answered
 
@@ -481,7 +481,7 @@ class _Turn:
         met = [c.label(self.locale) for c in self.state.constraints if c.role != "price"]
         price = next((c for c in self.state.constraints if c.role == "price"), None)
         if price is not None and one.item is not None and isinstance(one.item.price, float | int):
-            met.append(f"{one.item.price:g} {one.item.currency if isinstance(one.item.currency, str) else self.values.currency}".strip())
+            met.append(f"{digits(float(one.item.price))} {one.item.currency if isinstance(one.item.currency, str) else self.values.currency}".strip())
         if met:
             reason = self._say("because", what=("、" if self.chinese else ", ").join(met))
         elif self.state.like:

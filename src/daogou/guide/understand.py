@@ -48,7 +48,7 @@ class Constraint:
     @property
     def id(self) -> str:
         """Names the chip: the same constraint has the same id in every turn."""
-        return f"{self.attribute}{self.op}{'|'.join(map(_number, self.values))}"
+        return f"{self.attribute}{self.op}{'|'.join(map(digits, self.values))}"
 
     @property
     def filter(self) -> str:
@@ -126,7 +126,7 @@ def bounds(price: Price, said: str, currency: str) -> list[Constraint]:
         (price.high, "<" if price.strict_high else "<=", "under" if price.strict_high else "up to", "低于" if price.strict_high else "不超过"),
     ):
         if limit is not None:
-            money = f"{_number(limit)} {currency}".strip()
+            money = f"{digits(limit)} {currency}".strip()
             out.append(Constraint("price", op, (limit,), "price", said, price.start, price.end, f"{en} {money}", f"{zh} {money}"))  # type: ignore[arg-type]
     return out
 
@@ -385,9 +385,10 @@ def _left(found: list[Token], used: list[bool], cleaned: str) -> str:
     return out.strip()
 
 
-def _number(value: str | float) -> str:
+def digits(value: str | float) -> str:
+    """A number as it is written: all of its digits, up to four behind the point."""
     return value if isinstance(value, str) else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
 def _quoted(value: str | float) -> str:
-    return _number(value) if not isinstance(value, str) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return digits(value) if not isinstance(value, str) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,11 +7,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from daogou.errors import ConfigError
+from daogou.guide.assistant import Assistant
+from daogou.guide.dialogue import Guide
+from daogou.guide.language_model import LanguageModel
 from daogou.scenario import Project
 from daogou.serve import errors, keys, openapi
 from daogou.serve.body import Body
@@ -24,6 +28,8 @@ from daogou.serve.routes import answers, catalogue, guide, intake, operation, pe
 from daogou.serve.services import Erase, Services
 from daogou.serve.shown import ShownLog
 from daogou.store import Store
+
+log = structlog.get_logger("daogou.serve")
 
 
 def create_app(project: Project, *, open_access: bool, erase: Erase | None = None, store: Store | None = None) -> Litestar:
@@ -39,26 +45,34 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
         ConfigError, StoreError: the project cannot be served.
     """
     scenario = project.load_scenario()
-    metrics = Metrics()
+    metrics, desk, conversations = Metrics(), Desk(), Guide()
+    settings = project.language_model
+    model = LanguageModel(settings, count=lambda use, outcome: metrics.language_model.labels(use, outcome).inc()) if settings else None
     opened = Store.open(project.store_url) if store is None else store
     services = Services(
         project=project,
         scenario=scenario,
         store=opened,
         live=Live(project, scenario, opened, metrics),
-        desk=Desk(),
+        desk=desk,
         shown=ShownLog(opened, metrics),
         metrics=metrics,
         erase=erase,
+        guide=conversations,
+        assistant=Assistant(conversations, model, desk.run),
     )
 
     @asynccontextmanager
     async def life(app: Litestar) -> AsyncIterator[None]:
+        if settings is not None:
+            log.info("language model", url=settings.url, model=settings.model, read=settings.read, phrase=settings.phrase, sends="what shoppers tell the guide")
         services.live.start()
         services.shown.start()
         try:
             yield
         finally:
+            if model is not None:
+                await model.close()
             services.desk.close()
             services.live.close()
             services.shown.close()

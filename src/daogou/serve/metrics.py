@@ -21,6 +21,9 @@ class Metrics:
         self.degraded = Counter("daogou_degraded", "Answers that a model could not give and a simpler one gave", ["placement"], registry=r)
         self.rows = Counter("daogou_rows", "Rows sent in, by table and outcome (accepted, duplicate, rejected)", ["table", "outcome"], registry=r)
         self.shown = Counter("daogou_shown", "Items shown, by outcome (stored, dropped, nobody)", ["outcome"], registry=r)
+        self.language_model = Counter(
+            "daogou_language_model", "Calls of the guide's language model, by use (read, phrase) and outcome (used, or why not)", ["use", "outcome"], registry=r
+        )
         self.release = Gauge("daogou_release_info", "The release that answers", ["release"], registry=r)
         self.release_loads = Counter("daogou_release_loads", "Attempts to load a published release", ["outcome"], registry=r)
 

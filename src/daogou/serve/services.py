@@ -8,6 +8,7 @@ from typing import Any
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from daogou.guide.assistant import Assistant
 from daogou.guide.dialogue import Guide
 from daogou.scenario import Project, Scenario
 from daogou.serve.limits import Desk
@@ -32,7 +33,9 @@ class Services:
     shown: ShownLog
     metrics: Metrics
     erase: Erase | None
-    guide: Guide = field(default_factory=Guide)
+    guide: Guide
+    assistant: Assistant
+    "The guide as shoppers ask it: with the project's language model, where it names one."
     erasing: Lock = field(default_factory=Lock)
     "Held while someone is erased: two at once would each write a release without the other's."
 

@@ -17,7 +17,7 @@ async def guide(data: JSONBody[Question], services: Given) -> Reply:
     """What is asked in Chinese or English becomes constraints (`understood`, each of which can be sent back under `remove`) and words. Names, prices and stock
     of the answer are those of the catalogue. `relaxed` names what was dropped because nothing met everything; `question` is asked where its answer would
     halve what is left."""
-    reply = await services.desk.run(services.guide.ask, services.live.engine, data)
+    reply = await services.assistant.ask(services.live.engine, data)
     services.metrics.answers.labels(GUIDE).inc()
     if reply.degraded:
         services.metrics.degraded.labels(GUIDE).inc()
