@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from daogou.guide.assistant import Assistant
 from daogou.guide.dialogue import Guide
 from daogou.scenario import Project, Scenario
+from daogou.serve.chats import Chats
 from daogou.serve.limits import Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
@@ -36,6 +37,7 @@ class Services:
     guide: Guide
     assistant: Assistant
     "The guide as shoppers ask it: with the project's language model, where it names one."
+    chats: Chats = field(default_factory=Chats)
     erasing: Lock = field(default_factory=Lock)
     "Held while someone is erased: two at once would each write a release without the other's."
 

@@ -75,6 +75,7 @@ def _erase(user_id: str, services: Services) -> Any:
     """Ends when neither the store nor the release that answers knows the person."""
     services.shown.forget(user_id)
     services.guide.forget(user_id)
+    services.chats.forget(user_id)
     with services.erasing:
         if services.erase is None:
             return services.store.erase_user(user_id)

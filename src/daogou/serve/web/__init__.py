@@ -21,7 +21,7 @@ from daogou.errors import DaogouError, UsageError
 from daogou.serve.errors import Overloaded
 from daogou.serve.openapi import PUBLIC
 from daogou.serve.services import Given
-from daogou.serve.web import art, cart, pages
+from daogou.serve.web import art, cart, guide, pages
 from daogou.serve.web.categories import Menu
 from daogou.serve.web.forms import OPEN
 from daogou.serve.web.page import Page, PageRequest
@@ -41,7 +41,7 @@ def router(secret: str | None = None) -> Router:
         secret: signs the visit's cookie and the tokens of forms. Without one it is drawn anew, and visits end when the server does.
     """
     key = (secret or secrets.token_hex(32)).encode()
-    menu = Menu()
+    menu, turns = Menu(), guide.pace()
 
     def page(request: PageRequest, services: Given) -> Page:
         return Page.open(request, services, key)
@@ -51,8 +51,12 @@ def router(secret: str | None = None) -> Router:
 
     shop = Router(
         "/",
-        route_handlers=[pages.router, cart.router],
-        dependencies={"page": Provide(page, sync_to_thread=False), "menu": Provide(lambda: menu, sync_to_thread=False)},
+        route_handlers=[pages.router, cart.router, guide.router],
+        dependencies={
+            "page": Provide(page, sync_to_thread=False),
+            "menu": Provide(lambda: menu, sync_to_thread=False),
+            "turns": Provide(lambda: turns, sync_to_thread=False),
+        },
         middleware=[DefineMiddleware(CSRFMiddleware, config=CSRFConfig(secret=key.decode(), cookie_name=TOKEN, cookie_httponly=True))],
         exception_handlers={NotFoundException: failed, HTTPException: failed, DaogouError: failed},
     )

@@ -5,6 +5,7 @@ import re
 from msgspec import UNSET, UnsetType
 
 from daogou.data.rows import Item
+from daogou.guide.dialogue import Reply
 
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "CNY": "¥", "JPY": "¥"}
 SMALL = {"a", "and", "for", "in", "of", "on", "or", "the", "to", "with"}
@@ -78,3 +79,8 @@ def amount(text: str) -> float | None:
 def plain(value: float | None) -> str:
     """A price as the filter language and a text field write it, with no more digits than it needs; "" for None."""
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def spoken(reply: Reply) -> str:
+    """What the guide said without the question at its end, which stands over its answers."""
+    return reply.reply.removesuffix(reply.question.text).rstrip() if reply.question else reply.reply

@@ -1,24 +1,26 @@
 """One request for a page: who asks, in which language, and how the answer is rendered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from hashlib import sha256
 from importlib import resources
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from litestar.response import Stream
 from litestar.template.base import csrf_token
 from msgspec.json import encode
 
 from daogou.data.rows import Event, Item
 from daogou.engine import Answer
 from daogou.scenario import Placement
+from daogou.serve import stream
 from daogou.serve.services import Services
 from daogou.serve.web import art, fields, roles, visit
 from daogou.serve.web.speech import LOCALES, Speech, negotiate
@@ -26,6 +28,7 @@ from daogou.serve.web.visit import Visit
 from daogou.serve.wire import now
 
 P = ParamSpec("P")
+R = TypeVar("R", bound=Response[Any])
 PageRequest = Request[Any, Any, Any]
 
 
@@ -62,8 +65,15 @@ class Page:
 
     def render(self, template: str, *, status_code: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response[str]:
         """A page, or a piece of one."""
-        html = _environment().get_template(template).render({**self._context(), **context})
-        return self._with_visit(Response(html, media_type=MediaType.HTML, status_code=status_code, headers=dict(headers or {})))
+        return self._with_visit(Response(self.piece(template, **context), media_type=MediaType.HTML, status_code=status_code, headers=dict(headers or {})))
+
+    def piece(self, template: str, **context: Any) -> str:
+        """A piece of a page as text."""
+        return _environment().get_template(template).render({**self._context(), **context})
+
+    def streamed(self, events: Iterable[bytes]) -> Stream:
+        """Server-sent events, with the visit as every answer carries it."""
+        return self._with_visit(Stream(iter(events), media_type=stream.MEDIA_TYPE, headers=stream.HEADERS, status_code=200))
 
     def redirect(self, to: str) -> Response[str]:
         """To another page of our own after a form was sent; htmx loads it whole."""
@@ -75,7 +85,7 @@ class Page:
         came_from = urlsplit(self.request.headers.get("referer", ""))
         return self.redirect(f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path)
 
-    def _with_visit(self, response: Response[str]) -> Response[str]:
+    def _with_visit(self, response: R) -> R:
         # Pages are about a person: nothing between here and the browser may keep them.
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Cookie, Accept-Language, HX-Request"
@@ -161,7 +171,7 @@ def event(page: Page, name: str, item_id: str, *, value: float | None = None, re
 def version() -> str:
     """Changes with any static file, so that browsers may keep them for long."""
     digest = sha256()
-    for name in ("app.css", "app.js", "icons.svg", "vendor/htmx.min.js"):
+    for name in ("app.css", "app.js", "guide.css", "guide.js", "icons.svg", "vendor/htmx.min.js"):
         digest.update((resources.files(__package__) / "static" / name).read_bytes())
     return digest.hexdigest()[:12]
 
@@ -187,6 +197,7 @@ def _environment() -> Environment:
         "number": fields.number_of,
         "title": fields.title,
         "reason": fields.reason,
+        "spoken": fields.spoken,
     }
     return env
 

@@ -154,7 +154,7 @@ async def choose(page: Asked) -> Response[str]:
     form = await fields_of(page.request)
     mine = page.visit
     mine.user = form.get("user", "")[:256]
-    mine.session, mine.cart, mine.liked = start().session, {}, []
+    mine.session, mine.cart, mine.liked, mine.chat = start().session, {}, [], ""
     return page.redirect("/")
 
 

@@ -19,6 +19,8 @@ GUEST = "guest-"
 "How the user ids of guests begin."
 LONGEST = 3900
 "Bytes of the cookie's value; browsers keep 4096 of name and value together."
+OF_CHAT = 60
+"Bytes kept free for the name of a conversation."
 MOST_OF_ONE = 99
 
 Count = Annotated[int, Meta(ge=1, le=MOST_OF_ONE)]
@@ -37,6 +39,8 @@ class Visit(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     "How often the cart was taken: the same cart sent twice is taken once."
     liked: list[Id] = []
     "The last items that were liked in this visit, so that their buttons say so."
+    chat: Annotated[str, Meta(max_length=64)] = ""
+    "The conversation with the guide; empty = none yet."
 
     @property
     def person(self) -> str:
@@ -50,7 +54,7 @@ class Visit(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
             self.cart.pop(item_id, None)
         else:
             self.cart[item_id] = min(count, MOST_OF_ONE)
-        if len(_packed(self)) + 44 > LONGEST:
+        if not self._fits():
             self.cart = before
             return False
         return True
@@ -58,8 +62,12 @@ class Visit(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
     def like(self, item_id: str) -> None:
         """Remembers that an item was liked; the oldest are forgotten first."""
         self.liked = [*(i for i in self.liked if i != item_id), item_id][-20:]
-        while len(_packed(self)) + 44 > LONGEST and self.liked:
+        while not self._fits() and self.liked:
             self.liked = self.liked[1:]
+
+    def _fits(self) -> bool:
+        """Whether a browser would keep the cookie, a conversation still to come included."""
+        return len(_packed(self)) + 44 + (0 if self.chat else OF_CHAT) <= LONGEST
 
 
 def start(user: str = "", locale: str = "") -> Visit:
