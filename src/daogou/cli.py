@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from daogou import __version__
-from daogou.errors import DaogouError, UsageError
+from daogou.errors import DaogouError, MissingExtra, UsageError
 
 if TYPE_CHECKING:
     from daogou.contract import Progress
@@ -329,6 +329,29 @@ def serve(
 
     project = load_project(directory)
     run(project, host or project.serving.host, project.serving.port if port is None else port, open_access=open_access, erase=forget)
+
+
+@app.command()
+def mcp(
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP at /mcp instead of standard input and output.")] = False,
+    host: Annotated[str, typer.Option(help="Address of --http; any but loopback asks for a key (daogou keys create).")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of --http; 0 = any free one.")] = 8643,
+    directory: ProjectDir = Path(),
+) -> None:
+    """The engine as tools for agents (MCP): search, recommend, similar, explain, guide. Reads only, also beside a running server."""
+    from importlib.util import find_spec
+
+    from daogou.scenario import load_project
+
+    if find_spec("mcp") is None:
+        raise MissingExtra("the Model Context Protocol", "mcp")
+    from daogou.mcp import run
+
+    project = load_project(directory)
+    if http:
+        run.http(project, host, port)
+    else:
+        run.stdio(project)
 
 
 @app.command()
