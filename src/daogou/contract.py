@@ -118,6 +118,22 @@ class StandIn(Recommender, Protocol):
     def trust_I(self) -> Scores: ...  # [I] 0 … 1: how far models of events may be believed on the item
 
 
+class Due(NamedTuple):
+    """An item of the history that is taken again and again: how often so far, its usual gap, and the chance of the next time."""
+
+    item: int
+    times: int
+    gap_days: float
+    chance: float
+
+
+@runtime_checkable
+class Habits(Protocol):
+    """A recommender that knows when things are due again."""
+
+    def due(self, queries: Queries) -> list[Due]: ...  # of a single query (B = 1), likeliest first
+
+
 class Encoder(Protocol):
     """Turns texts or photos into vectors. Vectors of another `id`, `version` or `weights` are not comparable; `encode.stamp` names the three."""
 

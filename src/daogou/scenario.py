@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from daogou.config import Config, decode_toml, read_toml
+from daogou.contract import ITEMS
 from daogou.errors import ConfigError, UnknownName
 
 Kind = Literal["number", "tag", "category", "text", "image", "time", "flag"]
@@ -84,6 +85,17 @@ class Gate(Config, frozen=True):
     "Smallest catalogue coverage relative to the live release."
 
 
+class Profiles(Config, frozen=True):
+    """What may be concluded of a person, and shown to them."""
+
+    sensitive: tuple[str, ...] = ()
+    "Item attributes from which more would follow than taste (gender, health, faith): never counted, shown or asked about."
+    private: str = ""
+    "Filter: items that leave no trace in a profile."
+    timezone: str = "UTC"
+    "In which hours and weekdays are counted, by its name in the tz database (`Asia/Shanghai`)."
+
+
 class Scenario(Config, frozen=True):
     """See the module's text. Event names not listed under `events` are stored and teach nothing."""
 
@@ -99,6 +111,7 @@ class Scenario(Config, frozen=True):
     "Rankers that placements name and their settings; `kind` names the plugin where it differs from the key (`ranked` is `lambdarank` unless it says so)."
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
+    profile: Profiles = Profiles()
     answers: dict[str, str] = {}
     "Which placement answers the fixed questions of the API: `similar` and `bought_together` of an item."
     pages: dict[str, tuple[str, ...]] = {}
@@ -118,6 +131,9 @@ class Scenario(Config, frozen=True):
             for model in place.retrieve:
                 if model not in self.models:
                     raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")
+        for name in self.profile.sensitive:
+            if name not in (there := [*ITEMS, *self.attributes.items]):
+                raise ValueError(f"profile.sensitive names the attribute {name!r}, which items do not have; there are: {', '.join(there)}")
         for question, place_name in self.answers.items():
             if place_name not in names:
                 raise ValueError(f"answers.{question} names the placement {place_name!r}, which is not declared; there are: {', '.join(names)}")

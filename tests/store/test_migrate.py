@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from daogou.data.rows import Event, Item, User
+from daogou.data.rows import Correction, Event, Item, User
 from daogou.errors import StoreError
 from daogou.store import Store, migrate, schema
 from daogou.store.engines import writer_engine
@@ -75,7 +75,7 @@ def test_the_migrations_lead_to_the_same_schema_as_a_new_store(url: str, databas
 @pytest.mark.promise("I2")
 def test_up_down_up(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite3"
-    for command, revision, n_tables in (("upgrade", "head", 6), ("downgrade", "base", 0), ("upgrade", "head", 6)):
+    for command, revision, n_tables in (("upgrade", "head", 7), ("downgrade", "base", 0), ("upgrade", "head", 7)):
         run(path, command, revision)
         assert len(tables(path)) == n_tables
     Store.open(f"sqlite:///{path}").close()
@@ -96,12 +96,13 @@ def test_the_newest_migration_is_the_one_that_the_code_names(url: str) -> None:
     engine.dispose()
 
 
+HEAD, LATER = schema.HEAD, f"{int(schema.HEAD) + 1:04}"
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{next}"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -121,17 +122,17 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", LATER)
+    monkeypatch.setattr(schema, "HEAD", LATER)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return scripts / "versions" / "0002_next.py"
+    return scripts / "versions" / f"{LATER}_next.py"
 
 
 @pytest.mark.promise("I2")
 def test_an_old_store_is_upgraded_with_its_data(url: str, database: Path, request: pytest.FixtureRequest) -> None:
     fill(url)
-    request.getfixturevalue("later").write_text(NEXT.format(more=""))
-    with pytest.raises(StoreError, match="its schema is 0001"):
+    request.getfixturevalue("later").write_text(NEXT.format(head=HEAD, next=LATER, more=""))
+    with pytest.raises(StoreError, match=f"its schema is {HEAD}"):
         Store.open(url, read_only=True)
     check(url)
     raw = sqlite3.connect(database)
@@ -140,16 +141,37 @@ def test_an_old_store_is_upgraded_with_its_data(url: str, database: Path, reques
     raw.close()
 
 
+@pytest.mark.promise("I2")
+def test_the_store_of_the_first_version_is_upgraded_with_its_data(url: str, database: Path) -> None:
+    run(database, "upgrade", "0001")
+    raw = sqlite3.connect(database)
+    raw.executescript(
+        """INSERT INTO users (user_no, user_id, consent, attributes) VALUES (1, 'u', 1, '{"x": 1}');
+        INSERT INTO items (item_no, item_id, title) VALUES (1, 'a', 't');
+        INSERT INTO event_names (kind_no, name) VALUES (1, 'view');
+        INSERT INTO meta (name, value) VALUES ('catalogue_version', 1);"""
+    )
+    raw.executemany("INSERT INTO events (user_no, item_no, kind_no, time, event_key) VALUES (1, 1, 1, ?, ?)", [(n, bytes([n]) * 16) for n in range(5)])
+    raw.commit()
+    raw.close()
+    check(url)
+    with Store.open(url) as store:
+        assert store.corrections("u") == []
+        store.put_corrections("u", [Correction(attribute="brand", value="X", says="wrong", time=1)])
+        assert len(store.corrections("u")) == 1
+    assert drift(database) == []
+
+
 def test_an_upgrade_that_fails_half_way_changes_nothing(url: str, database: Path, request: pytest.FixtureRequest) -> None:
     fill(url)
     before = tables(database)
-    request.getfixturevalue("later").write_text(NEXT.format(more="op.execute('DELETE FROM users')"))
+    request.getfixturevalue("later").write_text(NEXT.format(head=HEAD, next=LATER, more="op.execute('DELETE FROM users')"))
     with pytest.raises(StoreError, match="would break 5 references"):
         Store.open(url)
     assert tables(database) == before
     request.getfixturevalue("later")
     raw = sqlite3.connect(database)
-    assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+    assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     raw.close()
 
 
@@ -176,6 +198,6 @@ def test_a_foreign_database_is_left_alone(url: str, database: Path) -> None:
 def test_the_same_tables_can_be_made_in_postgresql() -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     ddl = [str(CreateTable(table).compile(dialect=dialect)) for table in schema.metadata.sorted_tables]
-    assert len(ddl) == 6 and any("JSONB" in text for text in ddl) and any("BYTEA" in text for text in ddl)
+    assert len(ddl) == 7 and any("JSONB" in text for text in ddl) and any("BYTEA" in text for text in ddl)
     (index,) = schema.events.indexes
     assert str(CreateIndex(index).compile(dialect=dialect)).endswith("(event_id) WHERE event_id IS NOT NULL")

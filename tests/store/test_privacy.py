@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from daogou.data.rows import Event, Item, User
+from daogou.data.rows import Correction, Event, Item, User
 from daogou.store import Store, privacy, scan
 from daogou.store.scan import occurrences
 
@@ -28,6 +28,7 @@ def hits(database: Path, name: str) -> int:
 def fill(store: Store) -> None:
     store.put_users([User(user_id=PERSON, consent=True, attributes={"mail": f"{PERSON}@example.org"}), User(user_id="other")])
     store.add_events([event(u, f"i{n % 9}", n, session_id=f"{u}/s{n}", context={"who": u}, event_id=f"{u}-{n}") for n in range(200) for u in (PERSON, "other")])
+    store.put_corrections(PERSON, [Correction(attribute="brand", value="X", says="wrong", time=7)])
 
 
 def test_an_export_is_everything_as_plain_data(store: Store) -> None:
@@ -39,8 +40,9 @@ def test_an_export_is_everything_as_plain_data(store: Store) -> None:
         "user_id": PERSON, "item_id": "i3", "event": "view", "time": 3, "value": None, "session_id": f"{PERSON}/s3", "request_id": None,
         "position": None, "context": {"who": PERSON}, "event_id": f"{PERSON}-3",
     }  # fmt: skip
+    assert export["corrections"] == [{"attribute": "brand", "value": "X", "says": "wrong", "time": 7}]
     assert msgspec.json.decode(msgspec.json.encode(export)) == export
-    assert store.export_user("nobody") == {"user": None, "events": []}
+    assert store.export_user("nobody") == {"user": None, "events": [], "corrections": []}
 
 
 @pytest.mark.promise("S3")
@@ -48,7 +50,7 @@ def test_an_erased_person_is_in_no_byte_of_the_store(store: Store, database: Pat
     fill(store)
     assert hits(database, PERSON) > 200
     receipt = store.erase_user(PERSON)
-    assert receipt.verified and receipt.events == 200 and receipt.tables == {"events": 200, "users": 1, "items": 0} and receipt.elsewhere == 0
+    assert receipt.verified and receipt.events == 200 and receipt.tables == {"events": 200, "corrections": 1, "users": 1, "items": 0} and receipt.elsewhere == 0
     assert receipt.user_id_sha256 == privacy.digest(PERSON) and PERSON not in repr(receipt)
     assert hits(database, PERSON) == 0
     assert store.user(PERSON) is None and store.history(PERSON, 10) == [] and PERSON not in store.snapshot({}).users
@@ -135,10 +137,11 @@ def test_a_person_who_is_an_item_too(store: Store, database: Path) -> None:
     store.put_items([Item(item_id=PERSON, title="me", kind="person"), Item(item_id="group", kind="group")])
     fill(store)
     store.add_events([event("other", PERSON, 1, event_id="follow"), event(PERSON, "group", 2)])
+    store.put_corrections("other", [Correction(attribute="item_id", value=PERSON, says="more", time=8)])
     before, version = store.snapshot({}), store.catalogue_version
     assert store.item(PERSON)
     receipt = store.erase_user(PERSON, items=[PERSON])
-    assert receipt.verified and receipt.tables == {"events": 202, "users": 1, "items": 1} and receipt.elsewhere == 0
+    assert receipt.verified and receipt.tables == {"events": 202, "corrections": 2, "users": 1, "items": 1} and receipt.elsewhere == 0
     assert hits(database, PERSON) == 0
     after = store.snapshot({})
     assert store.item(PERSON) is None and after.n_items == before.n_items and store.catalogue_version > version

@@ -1,6 +1,6 @@
 """One row of each table as a typed struct: what crosses the API, the store and the importer."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -48,6 +48,18 @@ class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     consent: bool | UnsetType | None = UNSET
     "False: nothing of this person is learned from. None: not asked."
     attributes: dict[str, Any] = {}
+
+
+class Correction(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What someone says of their own profile. One word for each value of an attribute: a later one takes the earlier one's place."""
+
+    attribute: Annotated[str, Meta(min_length=1, max_length=64)]
+    "An attribute of the items; `item_id` = the one item of that id."
+    value: Annotated[str, Meta(min_length=1, max_length=256)]
+    says: Literal["wrong", "more"]
+    "`wrong`: this says nothing of me. `more`: show me more of this."
+    time: int
+    "µs UTC"
 
 
 class Ack(Struct, frozen=True):

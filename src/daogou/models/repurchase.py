@@ -7,7 +7,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from daogou.config import Config, hyper
-from daogou.contract import Queries, Reason, Run, Scores
+from daogou.contract import Due, Queries, Reason, Run, Scores
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.errors import TrainingError
@@ -115,6 +115,14 @@ class Repurchase(Base):
         due = np.log(p.elapsed_days) - gap
         columns = (np.ones(len(p.item)), np.log(p.times), np.log(p.decayed + 1e-6), due, due**2, self.rate_I[p.item], gap)
         return np.stack(columns, axis=1)
+
+    def due(self, queries: Queries) -> list[Due]:
+        """The items of a single query, likeliest first, with the gap g that the model believes in."""
+        pairs = self._pairs(self._purchases(queries.history[:1]), queries.now_B[:1])
+        x_PF = self._inputs(pairs)
+        chance_P, gap_P = _sigmoid((x_PF * self.coefficients).sum(axis=1)), np.exp(x_PF[:, -1])
+        order = np.lexsort((pairs.item, -chance_P))
+        return [Due(int(pairs.item[p]), int(pairs.times[p]), float(gap_P[p]), float(chance_P[p])) for p in order]
 
     def _score(self, queries: Queries) -> Scores:
         pairs = self._pairs(self._purchases(queries.history), queries.now_B)

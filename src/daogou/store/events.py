@@ -9,7 +9,7 @@ Both doors, structs from the API and frames from files, make the same digest of 
 
 import math
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -155,6 +155,22 @@ def _items_named(names: tuple[str, ...]) -> sa.Select[Any]:
 def read_items_with(conn: sa.Connection, user_id: str, names: Collection[str]) -> set[str]:
     """Ids of the items of which the user has one of these events, however long ago."""
     return {item_id for (item_id,) in cursor(conn, _items_named(tuple(sorted(names))), user_id=user_id)} if names else set()
+
+
+def read_taken(conn: sa.Connection, weights: Mapping[str, float]) -> dict[str, float]:
+    """Item id → Σ weight of all events with it by people who did not refuse."""
+    by_kind = {number: weights[name] for number, name in conn.execute(sa.select(event_names.c.kind_no, event_names.c.name)) if name in weights}
+    refused = sa.select(users.c.user_no).where(users.c.consent.is_(False))
+    counted = (
+        sa.select(_e.item_no, _e.kind_no, sa.func.count().label("n"))
+        .where(_e.kind_no.in_(by_kind), _e.user_no.not_in(refused))
+        .group_by(_e.item_no, _e.kind_no)
+        .subquery()
+    )
+    out: dict[str, float] = {}
+    for item_id, kind, n in conn.execute(sa.select(items.c.item_id, counted.c.kind_no, counted.c.n).join(counted, counted.c.item_no == items.c.item_no)):
+        out[item_id] = out.get(item_id, 0.0) + by_kind[kind] * n
+    return out
 
 
 # ---- structs

@@ -19,7 +19,7 @@ from msgspec import Struct
 from daogou.errors import StoreBusy
 from daogou.store.records import FACTS
 from daogou.store.scan import occurrences
-from daogou.store.schema import events, items, users
+from daogou.store.schema import corrections, events, items, users
 from daogou.store.writer import Writer
 
 DISTINCT_BYTES = 8  # an id at least this long is looked for by itself; a shorter one ("7") only as the key it would be
@@ -44,6 +44,8 @@ def delete_rows(conn: sa.Connection, user_id: str, item_ids: Sequence[str]) -> t
     number = conn.scalar(sa.select(users.c.user_no).where(users.c.user_id == user_id))
     item_nos = conn.scalars(sa.select(items.c.item_no).where(items.c.item_id.in_(item_ids))).all()
     counts = {"events": conn.execute(sa.delete(events).where(sa.or_(events.c.user_no == number, events.c.item_no.in_(item_nos)))).rowcount}
+    said = sa.and_(corrections.c.attribute == "item_id", corrections.c.value.in_(item_ids))
+    counts["corrections"] = conn.execute(sa.delete(corrections).where(sa.or_(corrections.c.user_no == number, said))).rowcount
     counts["users"] = conn.execute(sa.delete(users).where(users.c.user_no == number)).rowcount
     nothing = {**dict.fromkeys((*FACTS, "attributes")), "deleted": True}
     for item_no in item_nos:

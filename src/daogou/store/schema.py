@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-HEAD = "0001"
+HEAD = "0002"
 "Revision of this schema; the newest file under migrations/versions has the same."
 
 NAMES = {
@@ -79,6 +79,16 @@ events = sa.Table(
     sa.UniqueConstraint("user_no", "time", "event_key"),
 )
 sa.Index(None, events.c.event_id, unique=True, sqlite_where=events.c.event_id.is_not(None), postgresql_where=events.c.event_id.is_not(None))
+
+corrections = sa.Table(
+    "corrections",
+    metadata,
+    sa.Column("user_no", Number, sa.ForeignKey("users.user_no"), primary_key=True),
+    sa.Column("attribute", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sa.Column("says", sa.Text, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)
 
 keys = sa.Table(
     "keys",

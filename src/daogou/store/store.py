@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from daogou.data.dataset import Dataset
-from daogou.data.rows import Ack, Event, Item, User
+from daogou.data.rows import Ack, Correction, Event, Item, User
 from daogou.errors import StoreError, UsageError
 from daogou.scenario import Attributes, Kind
+from daogou.store import corrections, migrate, privacy, records, schema
 from daogou.store import events as intake
-from daogou.store import migrate, privacy, records, schema
 from daogou.store.engines import database_path, reader_engine, writer_engine
 from daogou.store.lock import WriterLock
 from daogou.store.snapshot import snapshot
@@ -173,6 +173,11 @@ class Store:
         with self._reader.connect() as conn:
             return intake.read_items_with(conn, user_id, events)
 
+    def taken(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Item id → sum of `weights` over the events of everybody who did not refuse; items without such an event are left out."""
+        with self._reader.connect() as conn:
+            return intake.read_taken(conn, weights)
+
     # ---- items
     def put_items(self, batch: Iterable[Item]) -> None:
         """Inserts items or replaces them as a whole."""
@@ -258,6 +263,28 @@ class Store:
         with self._reader.connect() as conn:
             return list(conn.scalars(sa.select(users.user_id).order_by(users.user_no).limit(limit).offset(offset)))
 
+    # ---- what people say of their profile
+    def corrections(self, user_id: str) -> list[Correction]:
+        """Oldest first; empty for someone unknown."""
+        with self._reader.connect() as conn:
+            return corrections.read(conn, user_id)
+
+    def put_corrections(self, user_id: str, said: Iterable[Correction]) -> None:
+        """Adds corrections or replaces what the same person said of the same value. Makes the user if there is none.
+
+        Raises:
+            UsageError: one is not what its type says, or there would be more than `corrections.MOST`.
+        """
+        try:
+            rows = msgspec.convert(msgspec.to_builtins(list(said)), list[Correction])
+        except msgspec.ValidationError as e:
+            raise UsageError(f"a correction that cannot be stored: {e}", where="corrections") from e
+        self._written(lambda conn: corrections.put(conn, self._intake.users.of(conn, [user_id])[user_id], rows))
+
+    def drop_corrections(self, user_id: str, attribute: str | None = None, value: str | None = None) -> int:
+        """Takes back what was said of one value, of one attribute, or everything; how many words that were."""
+        return self._written(lambda conn: corrections.drop(conn, user_id, attribute, value))
+
     # ---- everything
     def counts(self) -> Counts:
         """How much there is."""
@@ -315,10 +342,14 @@ class Store:
 
     # ---- privacy
     def export_user(self, user_id: str) -> dict[str, Any]:
-        """All rows about a person as plain data: ``{"user": {…} | None, "events": [{…}, …]}``, times in µs UTC."""
+        """All rows about a person as plain data: ``{"user": {…} | None, "events": [{…}, …], "corrections": [{…}, …]}``, times in µs UTC."""
         with self._reader.connect() as conn:
             user = records.read_user(conn, user_id)
-            return {"user": msgspec.to_builtins(user), "events": msgspec.to_builtins(intake.read_events(conn, user_id))}
+            return {
+                "user": msgspec.to_builtins(user),
+                "events": msgspec.to_builtins(intake.read_events(conn, user_id)),
+                "corrections": msgspec.to_builtins(corrections.read(conn, user_id)),
+            }
 
     def erase_user(self, user_id: str, *, items: Sequence[str] = ()) -> privacy.Receipt:
         """Deletes every row about a person, empties the log, and reads the files to see that nothing is left. May be repeated.
