@@ -294,12 +294,12 @@ def mrr(ranked: Sequence[Sequence[str]], wanted: Sequence[str]) -> float:
 
 def found_by(engine: Engine, texts: Sequence[str]) -> dict[str, list[list[str]]]:
     """Ids for each question by words, by meaning, by both."""
-    allowed_I, meaning, ids = engine.matching([]), engine.meaning, engine.catalogue.items
+    allowed_I, meaning, ids = engine.matching([]), engine.finder.meaning, engine.catalogue.items
     assert meaning is not None
     out: dict[str, list[list[str]]] = {"words": [], "meaning": [], "both": []}
     for text in texts:
         vector = meaning.vector(text)
-        out["words"].append([ids.id(code) for code, _ in engine._words().search(text, DEPTH, allowed_I)])
+        out["words"].append([ids.id(code) for code, _ in engine.finder.words.search(text, DEPTH, allowed_I)])
         out["meaning"].append([ids.id(code) for code, _ in meaning.search(vector, DEPTH, allowed_I)] if vector is not None else [])
         out["both"].append([ids.id(one.code) for one in engine.find(text, allowed_I, DEPTH)])
     return out

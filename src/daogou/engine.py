@@ -6,7 +6,6 @@ models of the release, in the scenario's order, and at last by the newest items.
 Axes: B requests of a batch, I items of the catalogue (the release's first), N candidates of one list, K its length.
 """
 
-import threading
 import time
 import uuid
 from collections import Counter
@@ -26,13 +25,11 @@ from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
 from daogou.contract import Codes, Mask, Queries, Reason, Recommender, Scores
 from daogou.data.rows import Item
-from daogou.encode import text_encoder as load_encoder
 from daogou.errors import DaogouError, UnknownName, UsageError
 from daogou.families import top_k
 from daogou.filters import Filter, Words
-from daogou.index.hybrid import fuse
-from daogou.index.lexical import Lexical
-from daogou.index.vectors import Meaning, Upkeep
+from daogou.finder import Finder, Sight
+from daogou.index.vectors import Meaning
 from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
@@ -52,18 +49,6 @@ BATCH = 64
 NEWEST = "newest"
 SEARCH = "search"
 RANKER = "ranker"
-SEARCHED = ("title", "category", "brand")
-MEANT = ("title",)
-"""Whose meaning is read. Category and brand are words; beside a title they only blur it."""
-FUSED = 100
-"""Items of each ranking that search fuses."""
-NEAR = 0.35
-"""Cosine that the nearest text must reach, else none is about what was asked: unrelated titles have .1 to .3 with the default encoder."""
-BESIDE = 0.05
-"""Weight of meaning where the catalogue knows every word of a question (MRR@10 of titles recalled in English, amazon-office: words .59, both .58 with .05,
-.45 with 1); the fewer words it knows, the more meaning counts: words in another language leave nothing else."""
-TASTE, LIKE = 1.0, 1.0
-"""Weights of these rankings where nothing was said; beside words taste only orders what they find alike."""
 KEPT_FILTERS = 256
 CAUSES = 5
 """Items of the history named by one explanation."""
@@ -97,8 +82,7 @@ class Engine:
     Args:
         release: None before the first training: newest items and search.
         history: a shopper's newest events read for one answer; those that teach nothing (shown) do not count.
-        text_encoder: reads titles for search by meaning; "" = search goes by words alone.
-        vectors: directory of vectors by content hash; None = encode anew.
+        text_encoder, image_encoders, photos, vectors: see `Finder`; without encoders search goes by words alone.
         request_id: makes the ids of answers.
     """
 
@@ -111,6 +95,8 @@ class Engine:
         history: int = 500,
         request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         text_encoder: str = "",
+        image_encoders: Mapping[str, float] = {},
+        photos: Path | None = None,
         vectors: Path | None = None,
     ) -> None:
         self.release, self.scenario = release, scenario
@@ -128,9 +114,7 @@ class Engine:
         }
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
-        self._lexical: Lexical | None = None
-        self._upkeep = Upkeep(partial(self._meanings, text_encoder, vectors), self._meant) if text_encoder else None
-        self._lock = threading.Lock()
+        self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors)
         for place in scenario.placements:
             self._filter(place.filter)
 
@@ -232,49 +216,25 @@ class Engine:
         return allowed_I
 
     def find(
-        self, text: str, allowed_I: Mask, k: int, *, user_id: str | None = None, like: Sequence[int] = (), unfinished: bool = False, liberal: bool = False
+        self,
+        text: str,
+        allowed_I: Mask,
+        k: int,
+        *,
+        user_id: str | None = None,
+        photo: Sight | None = None,
+        like: Sequence[int] = (),
+        unfinished: bool = False,
+        liberal: bool = False,
     ) -> list[Listed]:
-        """The best k allowed items for some words, ranked by words, by meaning and by taste, fused by rank. Without words: taste, else what is new.
-
-        Args:
-            like: items whose neighbours in meaning are sought too.
-            liberal: whether items far from the words count where nearer ones lack, because the filter has said already what is wanted.
-        """
-        depth = max(k, FUSED)
-        rankings: dict[str, list[int]] = {}
-        words = self._words().search(text, depth, allowed_I, unfinished=unfinished) if text.strip() else []
-        meaning = None if unfinished else self.meaning
-        if meaning is not None:
-            about = [("meaning", meaning.vector(text))] if text.strip() else []
-            for name, vector_D in [*about, *(("like", meaning.of(code)) for code in like)]:
-                if vector_D is not None:
-                    near = meaning.search(vector_D, depth, allowed_I)
-                    rankings[name] = [code for code, _ in near] if liberal or (near and near[0][1] >= NEAR) else []
-        if not rankings and user_id is None and words:
-            return [Listed(code, score, SEARCH) for code, score in words[:k]]
-        rankings["words"] = [code for code, _ in words]
-        if user_id is not None or not any(rankings.values()):
-            there_I = allowed_I
-            if asked := {code for codes in rankings.values() for code in codes}:
-                there_I = np.zeros_like(allowed_I)
-                there_I[list(asked)] = True
-            elif text.strip() and not liberal:
-                return []
-            rankings["taste"] = self._by_taste(user_id, there_I, depth)
-        covered = self._words().coverage(text)
-        weights = {"words": covered**2, "meaning": 1 - (1 - BESIDE) * covered**2, "taste": TASTE * BESIDE if text.strip() else TASTE, "like": LIKE}
-        out = [Listed(code, score, SEARCH) for code, score, _ in fuse(rankings, weights)[:k]]
-        if liberal and len(out) < k:
-            left_I = allowed_I.copy()
-            left_I[[one.code for one in out]] = False
-            out += [Listed(int(code), 0.0, SEARCH) for code in self.catalogue.newest(left_I, k - len(out))]
-        return out
+        """The best k allowed items for some words, a photo and a shopper's taste; see `Finder.find`. Without any of them, what is new."""
+        taste = partial(self._by_taste, user_id) if user_id is not None else None
+        found = self.finder.find(text, allowed_I, k, photo=photo, like=like, taste=taste, unfinished=unfinished, liberal=liberal)
+        return [Listed(*one) for one in found]
 
     def mentioning(self, text: str) -> Mask:
         """[I] items whose words hold every word of this text."""
-        out_I = np.zeros(len(self.catalogue), np.bool_)
-        out_I[[code for code in self._words().having(text) if code < len(out_I)]] = True
-        return out_I
+        return self.finder.mentioning(text)
 
     def answer(self, listed: Sequence[Listed], *, locale: str = "en", details: bool = True) -> Answer:
         """Found items with their rows, as they are now."""
@@ -282,35 +242,26 @@ class Engine:
 
     @property
     def meaning(self) -> Meaning | None:
-        """Vectors of the goods' texts; None until they are read, which the first question begins."""
-        if self._upkeep is None:
-            return None
-        self._upkeep.start()
-        return self._upkeep.meaning
+        """See `Finder.meaning`."""
+        return self.finder.meaning
 
     def learn_meaning(self) -> None:
-        """Reads the goods' texts now instead of in the background.
+        """Reads the goods' texts and photos now instead of in the background.
 
         Raises:
-            DaogouError: the encoder cannot be had.
+            DaogouError: an encoder cannot be had.
         """
-        if self._upkeep is not None:
-            self._upkeep.now()
+        self.finder.learn()
 
     def catalogue_changed(self, item_ids: Sequence[str]) -> None:
         """Takes over what the store now holds of these items: price, stock and words count for the next answer."""
         items = self._store.items(list(item_ids))
         self.catalogue.update(item_ids, items)
-        with self._lock:
-            if self._lexical is not None:
-                now = {self.catalogue.items.code(item.item_id): self.catalogue.texts_of(item, SEARCHED) for item in items}
-                self._lexical.put((code, now.get(code)) for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
-        if self._upkeep is not None:
-            self._upkeep.changed(code for i in item_ids if (code := self.catalogue.items.code(i)) >= 0)
+        self.finder.changed(item_ids, items)
 
     def warm(self) -> None:
         """Builds what is otherwise built when first asked for: the index of words and the filters' columns. Before an engine takes the live one's place."""
-        self._words()
+        self.finder.words  # noqa: B018 (built when first asked for)
         for place in self.scenario.placements:
             with self.catalogue.lock:
                 self._filter(place.filter).mask(self.catalogue)
@@ -540,10 +491,12 @@ class Engine:
             return []
 
     def _because(self, source: str, request: Request) -> str:
-        """The scenario's words for this source. What is on the page was not done by anyone: `because.MODEL.items` speaks of it, where there is one."""
+        """The scenario's words for this source. What is on the page was not done by anyone: `because.MODEL.items` speaks of it, where there is one.
+        What was searched for has matched, however it was found, unless the scenario has other words for that."""
         if not source:
             return ""
-        plain = self.scenario.word(f"because.{source}", request.locale, " ")
+        matched = self.scenario.word(f"because.{SEARCH}", request.locale, " ") if request.placement == SEARCH else " "
+        plain = self.scenario.word(f"because.{source}", request.locale, matched)
         about_items = request.placement != SEARCH and self.scenario.placement(request.placement).about == "items"
         return (self.scenario.word(f"because.{source}.items", request.locale, plain) if about_items else plain).strip()
 
@@ -583,26 +536,6 @@ class Engine:
             if len(self._filters) < KEPT_FILTERS:
                 self._filters[text] = found
         return found
-
-    def _words(self) -> Lexical:
-        """The index of words, built when first asked for."""
-        with self._lock:
-            if self._lexical is None:
-                with self.catalogue.lock:
-                    texts = list(self.catalogue.texts(SEARCHED))
-                self._lexical = Lexical(texts)
-            return self._lexical
-
-    def _meanings(self, name: str, vectors: Path | None) -> Meaning:
-        with self.catalogue.lock:
-            texts = [(code, "; ".join(parts)) for code, parts in self.catalogue.texts(MEANT)]
-            n_items = len(self.catalogue)
-        return Meaning(load_encoder(name), texts, n_items, cached=vectors)
-
-    def _meant(self, code: int) -> str | None:
-        """The text of one item that is read for its meaning."""
-        found = self._store.items([self.catalogue.items.id(code)])
-        return "; ".join(self.catalogue.texts_of(found[0], MEANT)) if found else None
 
     def _by_taste(self, user_id: str | None, allowed_I: Mask, depth: int) -> list[int]:
         """Allowed items in the order that the first placement about shoppers would give them; what no model knows comes last, newest first."""

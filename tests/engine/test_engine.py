@@ -387,7 +387,7 @@ def test_a_new_item_is_found_at_once(engine: Engine, store: Store) -> None:
 
 def test_warming_builds_what_the_first_question_would_wait_for(engine: Engine) -> None:
     engine.warm()
-    assert engine._lexical is not None
+    assert engine.finder._lexical is not None
     assert "available" in engine.catalogue._columns
     assert shown(engine.search("item 17", k=1)) == ["i17"]
 

@@ -1,6 +1,5 @@
 """Conversations over the made-up wardrobe: what holds from turn to turn, what is asked, relaxed and said; nothing is ever invented."""
 
-import base64
 from collections.abc import Callable
 
 import pytest
@@ -172,10 +171,6 @@ def test_nothing_at_all_is_a_usage_error(talk: Talk) -> None:
 def test_contradictions_and_other_money_are_said(talk: Talk) -> None:
     assert "contradict" in talk("a shirt over 500 and under 100").reply
     assert "USD" in talk("a shirt under 300 dollars").reply
-
-
-def test_a_photo_is_answered_with_what_can_be_done(talk: Talk) -> None:
-    assert "photo" in talk("", image=base64.b64encode(b"no photo").decode(), locale="en").reply
 
 
 def test_conversations_are_bounded_and_end(engine: Engine) -> None:

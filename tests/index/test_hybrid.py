@@ -38,7 +38,7 @@ def test_equal_items_come_in_order_of_code() -> None:
 
 
 def test_the_nearest_allowed_items_best_first() -> None:
-    meaning = Meaning(Letters(), enumerate(["aaa", "ab", "bbb", "", "aab"]), 5)
+    meaning = Meaning([(Letters(), 1.0)], range(5), ["aaa", "ab", "bbb", "", "aab"], 5)
     vector = meaning.vector("a")
     assert vector is not None and meaning.vector("zzz") is None
     assert [code for code, _ in meaning.search(vector, 9)] == [0, 4, 1, 2]  # the one without a vector is never found
@@ -48,7 +48,7 @@ def test_the_nearest_allowed_items_best_first() -> None:
 
 def test_few_and_many_allowed_give_the_same_scores() -> None:
     rng = np.random.default_rng(0)
-    meaning = Meaning(Letters(), ((n, "".join(rng.choice(list("abcd"), 9))) for n in range(300)), 300)
+    meaning = Meaning([(Letters(), 1.0)], range(300), ["".join(rng.choice(list("abcd"), 9)) for _ in range(300)], 300)
     vector = meaning.vector("aab")
     assert vector is not None
     whole = meaning.search(vector, 300)
@@ -57,7 +57,7 @@ def test_few_and_many_allowed_give_the_same_scores() -> None:
 
 
 def test_items_are_added_replaced_and_taken_out() -> None:
-    meaning = Meaning(Letters(), enumerate(["aaa", "bbb"]), 2)
+    meaning = Meaning([(Letters(), 1.0)], range(2), ["aaa", "bbb"], 2)
     meaning.put([(5, "aa"), (0, None), (1, "ab")])
     vector = meaning.vector("a")
     assert vector is not None and [code for code, _ in meaning.search(vector, 9, np.ones(6, np.bool_))] == [5, 1]
@@ -66,9 +66,9 @@ def test_items_are_added_replaced_and_taken_out() -> None:
 
 def test_upkeep_reads_beside_and_follows_changes() -> None:
     texts: dict[int, str | None] = {0: "aaa", 1: "bbb"}
-    upkeep = Upkeep(lambda: Meaning(Letters(), [(code, text or "") for code, text in texts.items()], 2), texts.get)
+    upkeep = Upkeep(lambda: Meaning([(Letters(), 1.0)], list(texts), [text or "" for text in texts.values()], 2), texts.get)
     assert upkeep.meaning is None
-    upkeep.start()
+    upkeep.begun()
     texts[2] = "aa"
     upkeep.changed([2])
     deadline = time.monotonic() + 10
@@ -82,9 +82,9 @@ def test_an_encoder_that_fails_leaves_words() -> None:
         raise RuntimeError("no weights")
 
     upkeep = Upkeep(broken, lambda code: None)
-    upkeep.start()
+    upkeep.begun()
     time.sleep(0.2)
-    upkeep.start()
+    upkeep.begun()
     upkeep.changed([1])
     assert upkeep.meaning is None
 

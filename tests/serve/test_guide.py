@@ -44,6 +44,10 @@ def test_a_conversation(client: Client) -> None:
         ({"text": "a", "words": 1}, "words"),
         ({"text": "a", "filter": "prize < 3"}, "filter"),
         ({"text": 5}, "text"),
+        ({"image": ""}, "image"),
+        ({"text": "shoes", "image": "bm8gcGhvdG8="}, "image"),
+        ({"image": "iVBORw0KGgoAAAANSUhEUgAA"}, "image"),
+        ({"image": "%%%"}, "image"),
     ],
 )
 def test_what_is_wrong_is_named(client: Client, body: dict[str, object], field: str) -> None:

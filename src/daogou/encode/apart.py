@@ -168,15 +168,22 @@ def _refused(found: str, expected: str = "", fix: str = "") -> UsageError:
     return UsageError(found, expected=expected, fix=fix, field="image")
 
 
-_room: tuple[int, Darkroom] | None = None
+_rooms: dict[int, Darkroom] = {}
 _lock = threading.Lock()
 
 
 def room() -> Darkroom:
     """The workers of this process. A process that was forked begins its own: two parents on one pipe would read each other's photos."""
-    global _room
+    me = os.getpid()
     with _lock:
-        if _room is None or _room[0] != os.getpid():
-            _room = (os.getpid(), Darkroom())
-            atexit.register(_room[1].close)
-        return _room[1]
+        if me not in _rooms:
+            _rooms.clear()
+            _rooms[me] = Darkroom()
+        return _rooms[me]
+
+
+@atexit.register
+def _close() -> None:
+    for pid, one in _rooms.items():
+        if pid == os.getpid():
+            one.close()

@@ -7,7 +7,9 @@ import base64
 import binascii
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from daogou.encode import apart
 from daogou.encode.darkroom import KEPT_SIDE, LONGEST, MOST_BYTES, MOST_PIXELS
 from daogou.errors import UsageError
 
-__all__ = ["KEPT_SIDE", "LONGEST", "MOST_BYTES", "MOST_PIXELS", "Gallery", "Pixels", "opened", "pixels", "sent"]
+__all__ = ["KEPT_SIDE", "LONGEST", "MOST_BYTES", "MOST_PIXELS", "Gallery", "Pixels", "Shelf", "opened", "pixels", "sent"]
 
 Pixels = NDArray[np.uint8]
 _DATA_URL = "base64,"
@@ -43,8 +45,8 @@ def sent(text: str) -> bytes:
     Raises:
         UsageError: it is none.
     """
-    head, comma, rest = text[:100].partition(_DATA_URL)
-    body = text[len(head) + len(comma) :] if comma and rest and head.startswith("data:") else text
+    head, mark, _ = text[:100].partition(_DATA_URL)
+    body = text[len(head) + len(mark) :] if mark and head.startswith("data:") else text
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as e:
@@ -97,3 +99,20 @@ class Gallery:
             return path.read_bytes() if path else b""
         except OSError:
             return b""
+
+
+class Shelf(Sequence[bytes]):
+    """Photos of a gallery by name, each read when it is asked for: those of a whole catalogue need not fit into memory."""
+
+    def __init__(self, gallery: Gallery, names: Sequence[str]) -> None:
+        self._gallery, self._names = gallery, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, n: int) -> bytes: ...
+    @overload
+    def __getitem__(self, n: slice) -> "Shelf": ...
+    def __getitem__(self, n: int | slice) -> "bytes | Shelf":
+        return Shelf(self._gallery, self._names[n]) if isinstance(n, slice) else self._gallery.read(self._names[n])

@@ -21,6 +21,7 @@ from daogou.contract import Mask
 from daogou.engine import Engine, Listed
 from daogou.errors import UsageError
 from daogou.filters import Numbers, Words
+from daogou.finder import Sight
 from daogou.guide.messages import WORDS, say
 from daogou.guide.money import Price
 from daogou.guide.questions import Choice, best_question
@@ -35,6 +36,8 @@ SHOWN = 200
 """Items shown in one conversation that are remembered."""
 IN_A_ROW = 2
 """Questions asked one after the other, at most."""
+MOST_PHOTO = 14_000_000
+"""Characters of a photo in base64; what it may be is said in encode/darkroom.py."""
 SIZE = 8
 LARGE = 10_000
 """Goods from which the values of a changed catalogue are learned beside the answers instead of before one."""
@@ -48,8 +51,8 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One turn of a shopper. `remove` names chips that no longer hold."""
 
     text: Annotated[str, Meta(max_length=10_000)] = ""
-    image: str | None = None
-    "A photo, base64."
+    image: Annotated[str, Meta(max_length=MOST_PHOTO)] | None = None
+    "A photo as the question: a JPEG, PNG or WebP file in base64. It is looked at and not kept."
     user_id: Annotated[str, Meta(max_length=256)] | None = None
     conversation_id: Annotated[str, Meta(max_length=64)] | None = None
     locale: Annotated[str, Meta(max_length=16)] | None = None
@@ -120,6 +123,8 @@ class State:
     "The last list, in order."
     seen: list[str] = field(default_factory=list)
     like: str | None = None
+    photo: Sight | None = None
+    "What was seen in the photo that is asked about; the photo itself is not kept."
     settled: set[str] = field(default_factory=set)
     "Attributes not to be asked for (again)."
     in_a_row: int = 0
@@ -161,7 +166,7 @@ class Guide:
     def ask(self, engine: Engine, question: Question) -> Reply:
         """
         Raises:
-            UsageError: neither text, photo, chip to remove nor conversation to go on with; a wrong filter.
+            UsageError: neither text, photo, chip to remove nor conversation to go on with; a wrong filter; a photo that is none.
         """
         return self.turn(engine, question).reply
 
@@ -174,12 +179,13 @@ class Guide:
         Raises:
             UsageError: as `ask`.
         """
-        if not (question.text.strip() or question.image or question.remove or question.conversation_id):
+        if not (question.text.strip() or question.image is not None or question.remove or question.conversation_id):
             raise UsageError("an empty question", expected="text, image, remove or conversation_id", fix="say what is looked for", field="text")
         fixed_I = engine.matching([question.filter])
+        seen = None if question.image is None else _seen(engine, question.image)
         name, state = self._state(question)
         with state.lock:
-            turn = _Turn(engine, self.values(engine), question, name, state, fixed_I, read)
+            turn = _Turn(engine, self.values(engine), question, name, state, fixed_I, read, seen)
             reply = turn.reply()
             return Turned(reply, turn.plain)
 
@@ -224,9 +230,11 @@ class Guide:
 class _Turn:
     """One turn while it is worked out."""
 
-    def __init__(self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask, read: Understood | None) -> None:
+    def __init__(
+        self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask, read: Understood | None, seen: Sight | None
+    ) -> None:
         self.engine, self.values, self.question, self.name, self.state = engine, values, question, name, state
-        self.fixed_I = fixed_I
+        self.fixed_I, self.seen = fixed_I, seen
         self.read: Understood = understand(question.text, values) if read is None else read
         if question.locale:
             state.chinese = question.locale.lower().startswith("zh")
@@ -238,25 +246,26 @@ class _Turn:
         self.relaxed: list[Constraint] = []
         self.excluded: list[str] = []
         self.plain = False
+        self.sources: dict[str, str] = {}
 
     def reply(self) -> Reply:
         state, read = self.state, self.read
         for name, what in read.notes:
             self._note(name, what)
-        if self.question.image:
-            self.notes.append(self._say("no photo"))
         self._removed()
         if "reset" in read.moves:
             self._restart()
             self.notes.append(self._say("reset"))
         self._referred()
         self._merged()
+        self._looked()
         self._moved()
         allowed_I = self._allowed()
         listed, honest = self._found(allowed_I)
         question = self._question(allowed_I) if listed else None
         total = int(allowed_I.sum())
         answer = self.engine.answer(listed, locale=self.locale)
+        self.sources = {self.engine.catalogue.items.id(one.code): one.source for one in listed}
         state.shown = [one.item_id for one in answer.items]
         state.seen = list(dict.fromkeys([*state.seen, *state.shown]))[-SHOWN:]
         return Reply(
@@ -275,7 +284,7 @@ class _Turn:
     def _restart(self) -> None:
         state = self.state
         state.constraints, state.words, state.without, state.shown, state.seen = [], [], [], [], []
-        state.like, state.settled, state.in_a_row = None, set(), 0
+        state.like, state.photo, state.settled, state.in_a_row = None, None, set(), 0
 
     def _removed(self) -> None:
         gone = set(self.question.remove)
@@ -296,7 +305,7 @@ class _Turn:
             self.notes.append(self._say("no such" if state.shown else "no shown"))
             return
         anchor = state.shown[about]
-        state.like = anchor
+        state.like, state.photo = anchor, None
         self.excluded.append(anchor)
         if self.read.moves & {"cheaper", "dearer"}:
             return
@@ -329,7 +338,7 @@ class _Turn:
         before = {one.values for one in state.constraints if one.role == "category" and one.wanted}
         if kinds and before and not kinds & before and not _within(before, kinds):
             state.constraints = [one for one in state.constraints if one.role in ("gender", "price") or not one.wanted]
-            state.words, state.without, state.like = [], [], None
+            state.words, state.without, state.like, state.photo = [], [], None, None
         for one in new:
             state.constraints = [old for old in state.constraints if not _replaced(old, one)]
             state.constraints.append(one)
@@ -337,6 +346,20 @@ class _Turn:
             words = self.read.words if not new or self.read.rest else " ".join(one.said for one in new if one.wanted and one.role not in ("price", "size"))
             state.words = [*state.words, words][-3:]
         state.without = list(dict.fromkeys([*state.without, *self.read.without]))[-5:]
+
+    def _looked(self) -> None:
+        """A photo begins a search of its own: what words said of another thing before does not hold for what it shows."""
+        if self.question.image is None:
+            return
+        state = self.state
+        if self.seen is None:
+            self.notes.append(self._say("photo later" if self.engine.finder.sighted else "no photo"))
+            return
+        new = {one.id for one in self.read.constraints}
+        if self.read.about is None:
+            state.constraints = [one for one in state.constraints if one.id in new or one.role in ("gender", "price") or not one.wanted]
+            state.words, state.like = [self.read.words] if self.read.rest else [], None
+        state.photo = self.seen
 
     def _moved(self) -> None:
         """Critiques of what was shown."""
@@ -435,8 +458,8 @@ class _Turn:
             return [], True
         codes = [code for code in [self.engine.catalogue.items.code(state.like)] if code >= 0] if state.like else []
         text = " ".join(words for words in dict.fromkeys(state.words) if words).strip()
-        firm = any(one.wanted for one in state.constraints) or bool(codes) or not text
-        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, like=codes, liberal=firm)
+        firm = any(one.wanted for one in state.constraints) or bool(codes) or not text or state.photo is not None
+        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, photo=state.photo, like=codes, liberal=firm)
         if prices := [one for one in self.relaxed if one.role == "price"]:
             listed = self._nearest(listed, allowed_I, float(prices[0].values[0]))
         if listed or not text:
@@ -482,8 +505,10 @@ class _Turn:
         price = next((c for c in self.state.constraints if c.role == "price"), None)
         if price is not None and one.item is not None and isinstance(one.item.price, float | int):
             met.append(f"{digits(float(one.item.price))} {one.item.currency if isinstance(one.item.currency, str) else self.values.currency}".strip())
-        if met:
-            reason = self._say("because", what=("、" if self.chinese else ", ").join(met))
+        looks = self._say("photo") if self.sources.get(one.item_id) == "photo" else ""
+        if met or looks:
+            meets = self._say("because", what=("、" if self.chinese else ", ").join(met)) if met else ""
+            reason = ("；" if self.chinese else "; ").join(part for part in (looks, meets) if part)
         elif self.state.like:
             reason = self._say("alike", what=self._title(self.state.like))
         else:
@@ -509,7 +534,9 @@ class _Turn:
             out.append(self._say("none"))
         elif not honest:
             out.append(self._say("nothing", text=self.read.text[:60]))
-        elif not state.constraints and not state.words and not state.like:
+        elif state.photo is not None and self.question.image is not None:
+            out.append(self._say("seen"))
+        elif not state.constraints and not state.words and not state.like and not state.photo:
             out.append(self._say("popular"))
         elif state.constraints:
             out.append(self._say("found few" if total <= self.question.k else "found", n=str(total), es="es" if total == 1 else ""))
@@ -548,6 +575,19 @@ class _Turn:
         column = self.engine.catalogue.column(attribute)
         code = self.engine.catalogue.items.code(item_id)
         return column.text(number) if code >= 0 and isinstance(column, Words) and (number := int(column.codes_I[code])) >= 0 else None
+
+
+def _seen(engine: Engine, image: str) -> Sight | None:
+    """What the photo shows; None where photos cannot be looked at here, or not yet.
+
+    Raises:
+        UsageError: it is no photo, too large or damaged.
+    """
+    try:
+        from daogou.encode.photos import sent
+    except ModuleNotFoundError:  # the part that reads photos is not installed
+        return None
+    return engine.finder.see(sent(image))
 
 
 def _all(masks: Sequence[Mask]) -> Mask:

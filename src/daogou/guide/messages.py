@@ -18,7 +18,13 @@ WORDS: dict[str, dict[str, str]] = {
     "no such": {"en": "I have not shown you that many yet.", "zh": "我还没有给你看过那么多。"},
     "no shown": {"en": "I have shown you nothing yet to compare with.", "zh": "还没有可以比较的{things}。"},
     "long": {"en": "That was long; I read the first {what} characters.", "zh": "内容很长，我只读了前{what}个字。"},
-    "no photo": {"en": "I cannot look at photos here; tell me in words what it shows.", "zh": "这里还看不了图片，请用文字告诉我。"},
+    "no photo": {
+        "en": "I cannot look at photos in this shop; tell me in words what yours shows.", "zh": "这里还看不了图片，请用文字告诉我照片里是什么。"},
+    "photo later": {
+        "en": "I am still looking at the photos of the goods here; ask again in a minute, or tell me in words what yours shows.",
+        "zh": "我还在看店里的商品图片，请稍后再发，或者先用文字告诉我照片里是什么。"},
+    "seen": {"en": "These look most like your photo.", "zh": "这些和你的照片最像。"},
+    "photo": {"en": "Looks like your photo", "zh": "与你的照片相像"},
     "hello": {"en": "Hello!", "zh": "你好！"},
     "thanks": {"en": "You are welcome.", "zh": "不客气。"},
     "reset": {"en": "Let us start again.", "zh": "好的，重新开始。"},

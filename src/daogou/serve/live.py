@@ -104,9 +104,17 @@ class Live:
             engine.catalogue_changed(sorted(missed))
 
     def _built(self, release: Release | None) -> Engine:
-        serving = self._project.serving
-        vectors = self._project.directory / "vectors"
-        return Engine(release, self._scenario, self._store, history=serving.history, text_encoder=serving.text_encoder, vectors=vectors)
+        serving, directory = self._project.serving, self._project.directory
+        return Engine(
+            release,
+            self._scenario,
+            self._store,
+            history=serving.history,
+            text_encoder=serving.text_encoder,
+            image_encoders=serving.image_encoders,
+            photos=directory / "photos",
+            vectors=directory / "vectors",
+        )
 
     def _refuse(self, name: str | None, cause: Exception) -> bool:
         self._metrics.release_loads.labels("failed").inc()

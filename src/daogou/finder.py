@@ -1,0 +1,246 @@
+"""Finds goods of the live catalogue by words, by what words mean, by what a photo shows, and by their neighbours; one list is made of all.
+
+What is not read yet (the meaning of 44,000 titles, their photos) is read in the background, and search goes on without it meanwhile.
+
+Axes: I items of the catalogue.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from daogou.catalogue import Catalogue
+from daogou.contract import Encoder, Mask, Progress, Scores
+from daogou.data.rows import Item
+from daogou.encode import check_kind, encoder, text_encoder
+from daogou.index.hybrid import fuse
+from daogou.index.lexical import Lexical
+from daogou.index.vectors import Meaning, Reading, Upkeep
+from daogou.store import Store
+
+SEARCHED = ("title", "category", "brand")
+MEANT = ("title",)
+"""Whose meaning is read. Category and brand are words; beside a title they only blur it."""
+FUSED = 100
+"""Items of each ranking that are made one list."""
+NEAR = 0.35
+"""Cosine that the nearest text must reach, else none is about what was asked: unrelated titles have .1 to .3 with the default encoder."""
+BESIDE = 0.05
+"""Weight of meaning where the catalogue knows every word of a question (MRR@10 of titles recalled in English, amazon-office: words .59, both .58 with .05,
+.45 with 1); the fewer words it knows, the more meaning counts: words in another language leave nothing else."""
+TASTE, LIKE, PHOTO = 1.0, 1.0, 4.0
+"""Weights of these rankings where nothing was said; beside words taste only orders what they find alike. A photo says more than the words beside it, which
+have become constraints already."""
+
+Taste = Callable[[Mask, int], list[int]]
+"""Allowed items, at most so many, in the order of someone's taste."""
+
+
+class Found(NamedTuple):
+    """One item, and which ranking speaks most for it: words, meaning, photo, like, taste or, where nothing does, newest."""
+
+    code: int
+    score: float
+    source: str
+
+
+class Sight(NamedTuple):
+    """What was seen in a photo, and by which encoders: what others see is not comparable."""
+
+    vector_D: Scores
+    by: str
+
+
+class Finder:
+    """Indexes of a catalogue. Every method may be called from many threads.
+
+    Args:
+        text_encoder: reads titles; "" = search goes by words alone.
+        image_encoders: look at photos, each with its weight; empty = photos are not looked at.
+        photos: folder in which the photos lie that items name.
+        vectors: directory of vectors by content hash; None = encode anew.
+        own: encoders that come with the release, by name, before those that are installed.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        store: Store,
+        *,
+        text_encoder: str = "",
+        image_encoders: Mapping[str, float] = {},
+        photos: Path | None = None,
+        vectors: Path | None = None,
+        own: Mapping[str, Encoder] = {},
+    ) -> None:
+        self._catalogue, self._store, self._vectors = catalogue, store, vectors
+        self._photos, self._image_encoders, self._own = photos, dict(image_encoders), own
+        self._lexical: Lexical | None = None
+        self._lock = threading.Lock()
+        self._texts = Upkeep(partial(self._read_texts, text_encoder), self._text) if text_encoder else None
+        self._pictures = Upkeep(self._read_photos, self._photo) if image_encoders and photos is not None else None
+
+    # ---- indexes
+    @property
+    def words(self) -> Lexical:
+        """The index of words, built when first asked for."""
+        with self._lock:
+            if self._lexical is None:
+                with self._catalogue.lock:
+                    texts = list(self._catalogue.texts(SEARCHED))
+                self._lexical = Lexical(texts)
+            return self._lexical
+
+    @property
+    def meaning(self) -> Meaning | None:
+        """Vectors of the goods' texts; None until they are read, which the first question begins."""
+        return self._texts.begun() if self._texts is not None else None
+
+    @property
+    def looks(self) -> Meaning | None:
+        """Vectors of the goods' photos; None until they are seen, which the first question begins, and where none are looked at."""
+        if self._pictures is None or self._photos is None or not self._photos.is_dir():
+            return None
+        return self._pictures.begun()
+
+    @property
+    def sighted(self) -> bool:
+        """Whether photos are, or will soon be, looked at."""
+        return self._pictures is not None and self._photos is not None and self._photos.is_dir() and not self._pictures.failed
+
+    def learn(self, progress: Progress | None = None) -> None:
+        """Reads texts and photos now instead of in the background.
+
+        Raises:
+            DaogouError: an encoder cannot be had.
+        """
+        if self._texts is not None:
+            self._texts.now()
+        if self._pictures is not None and self.sighted:
+            self._pictures.now()
+
+    def changed(self, item_ids: Sequence[str], items: Sequence[Item]) -> None:
+        """These items are others now; those that `items` lacks are gone."""
+        codes = [code for i in item_ids if (code := self._catalogue.items.code(i)) >= 0]
+        with self._lock:
+            if self._lexical is not None:
+                now = {self._catalogue.items.code(item.item_id): self._catalogue.texts_of(item, SEARCHED) for item in items}
+                self._lexical.put((code, now.get(code)) for code in codes)
+        for upkeep in (self._texts, self._pictures):
+            if upkeep is not None:
+                upkeep.changed(codes)
+
+    # ---- questions
+    def find(
+        self,
+        text: str,
+        allowed_I: Mask,
+        k: int,
+        *,
+        photo: Sight | None = None,
+        like: Sequence[int] = (),
+        taste: Taste | None = None,
+        unfinished: bool = False,
+        liberal: bool = False,
+    ) -> list[Found]:
+        """The best k allowed items for some words and a photo, fused of all rankings. Without either: taste, else what is new.
+
+        Args:
+            photo: what `see` saw in one; of other encoders than those of now it says nothing.
+            like: items whose neighbours in meaning are sought too.
+            taste: the shopper's; None = nobody's.
+            liberal: whether items far from the words count where nearer ones lack, because the filter has said already what is wanted.
+        """
+        depth = max(k, FUSED)
+        rankings: dict[str, list[int]] = {}
+        words = self.words.search(text, depth, allowed_I, unfinished=unfinished) if text.strip() else []
+        meaning, looks = None if unfinished else self.meaning, self.looks
+        if meaning is not None:
+            about = [("meaning", meaning.vector(text))] if text.strip() else []
+            for name, vector_D in [*about, *(("like", meaning.of(code)) for code in like)]:
+                if vector_D is not None:
+                    near = meaning.search(vector_D, depth, allowed_I)
+                    rankings[name] = [code for code, _ in near] if liberal or (near and near[0][1] >= NEAR) else []
+        if photo is not None and looks is not None and photo.by == looks.stamp:
+            rankings["photo"] = [code for code, _ in looks.search(photo.vector_D, depth, allowed_I)]
+        if not rankings and taste is None and words:
+            return [Found(code, score, "words") for code, score in words[:k]]
+        rankings["words"] = [code for code, _ in words]
+        if taste is not None or not any(rankings.values()):
+            there_I = allowed_I
+            if asked := {code for codes in rankings.values() for code in codes}:
+                there_I = np.zeros_like(allowed_I)
+                there_I[list(asked)] = True
+            elif text.strip() and not liberal:
+                return []
+            rankings["taste"] = taste(there_I, depth) if taste is not None else self._catalogue.newest(there_I, depth).tolist()
+        covered = self.words.coverage(text)
+        something = bool(text.strip()) or "photo" in rankings
+        weights = {"words": covered**2, "meaning": 1 - (1 - BESIDE) * covered**2, "taste": TASTE * BESIDE if something else TASTE, "like": LIKE, "photo": PHOTO}
+        out = [Found(*one) for one in fuse(rankings, weights)[:k]]
+        if liberal and len(out) < k:
+            left_I = allowed_I.copy()
+            left_I[[one.code for one in out]] = False
+            out += [Found(int(code), 0.0, "newest") for code in self._catalogue.newest(left_I, k - len(out))]
+        return out
+
+    def see(self, photo: bytes) -> Sight | None:
+        """What a photo shows; None where photos are not looked at (yet). Nothing of it is kept.
+
+        Raises:
+            UsageError: it is no photo, too large or damaged.
+        """
+        from daogou.encode.photos import opened
+
+        looks = self.looks
+        vector_D = looks.vector(photo) if looks is not None and looks.known else None
+        if looks is None or vector_D is None:
+            opened(photo)  # says what is wrong with it
+            return None
+        return Sight(vector_D, looks.stamp)
+
+    def mentioning(self, text: str) -> Mask:
+        """[I] items whose words hold every word of this text."""
+        out_I = np.zeros(len(self._catalogue), np.bool_)
+        out_I[[code for code in self.words.having(text) if code < len(out_I)]] = True
+        return out_I
+
+    # ---- reading
+    def _read_texts(self, name: str) -> Meaning:
+        with self._catalogue.lock:
+            texts = [(code, "; ".join(parts)) for code, parts in self._catalogue.texts(MEANT)]
+            n_items = len(self._catalogue)
+        return Meaning([(text_encoder(name), 1.0)], [code for code, _ in texts], [text for _, text in texts], n_items, cached=self._vectors)
+
+    def _text(self, code: int) -> str | None:
+        """The text of one item that is read for its meaning."""
+        found = self._store.items([self._catalogue.items.id(code)])
+        return "; ".join(self._catalogue.texts_of(found[0], MEANT)) if found else None
+
+    def _read_photos(self) -> Meaning:
+        assert self._photos is not None
+        from daogou.encode.photos import Gallery, Shelf  # an optional part: only who looks at photos needs it
+
+        with self._catalogue.lock:
+            named = [(code, parts[0]) for code, parts in self._catalogue.texts(("image",)) if parts]
+            n_items = len(self._catalogue)
+        gallery = Gallery(self._photos)
+        there = [(code, name) for code, name in named if gallery.find(name) is not None]
+        return Meaning(self._eyes(), [code for code, _ in there], Shelf(gallery, [name for _, name in there]), n_items, cached=self._vectors)
+
+    def _eyes(self) -> list[Reading]:
+        return [
+            (check_kind(self._own[name] if name in self._own else encoder(name), "image", "image_encoders"), weight)
+            for name, weight in self._image_encoders.items()
+        ]
+
+    def _photo(self, code: int) -> bytes | None:
+        from daogou.encode.photos import Gallery
+
+        found = self._store.items([self._catalogue.items.id(code)])
+        name = found[0].image if found else None
+        return Gallery(self._photos).read(name) or None if isinstance(name, str) and self._photos is not None else None
