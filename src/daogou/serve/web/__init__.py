@@ -21,7 +21,7 @@ from daogou.errors import DaogouError, UsageError
 from daogou.serve.errors import Overloaded
 from daogou.serve.openapi import PUBLIC
 from daogou.serve.services import Given
-from daogou.serve.web import art, cart, guide, pages
+from daogou.serve.web import art, cart, guide, pages, photos
 from daogou.serve.web.categories import Menu
 from daogou.serve.web.forms import OPEN
 from daogou.serve.web.page import Page, PageRequest
@@ -35,7 +35,7 @@ KEPT = CacheControlHeader(max_age=86_400, public=True)
 
 
 def router(secret: str | None = None) -> Router:
-    """Pages under ``/``, their files under ``/static``, pictures under ``/art``.
+    """Pages under ``/``, their files under ``/static``, pictures under ``/art``, photos under ``/photos``.
 
     Args:
         secret: signs the visit's cookie and the tokens of forms. Without one it is drawn anew, and visits end when the server does.
@@ -63,7 +63,7 @@ def router(secret: str | None = None) -> Router:
     files = create_static_files_router(
         "/static", [str(resources.files(__package__) / "static")], opt=PUBLIC, include_in_schema=False, name="pages", cache_control=KEPT
     )
-    return Router("/", route_handlers=[shop, files, picture])
+    return Router("/", route_handlers=[shop, files, picture, photos.photo])
 
 
 @get("/art/{file:str}", **OPEN, cache_control=KEPT, sync_to_thread=False)

@@ -63,7 +63,8 @@ def reason(text: str, item: Item | None) -> str:
     own = text_of(item.title) if item is not None else ""
     if neat(own) == own:
         return text
-    return re.sub(r"\b[A-Z][A-Z0-9&/'\-.,()]*(?:[ ][A-Z0-9&/'\-.,()]+)*", lambda run: neat(run[0]) if len(run[0]) > 2 else run[0], text)
+    kept = {*SIGNS, text_of(item.currency) if item is not None else ""}
+    return re.sub(r"\b[A-Z][A-Z0-9&/'\-.,()]*(?:[ ][A-Z0-9&/'\-.,()]+)*", lambda run: neat(run[0]) if len(run[0]) > 2 and run[0] not in kept else run[0], text)
 
 
 def amount(text: str) -> float | None:
@@ -81,6 +82,7 @@ def plain(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def spoken(reply: Reply) -> str:
-    """What the guide said without the question at its end, which stands over its answers."""
-    return reply.reply.removesuffix(reply.question.text).rstrip() if reply.question else reply.reply
+def spoken(reply: Reply, item: Item | None) -> str:
+    """What the guide said, as calm as `reason`, without the question at its end: that one stands over its answers."""
+    text = reply.reply.removesuffix(reply.question.text).rstrip() if reply.question else reply.reply
+    return reason(text, item)

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import ceil
 from typing import Any
 
@@ -21,7 +20,7 @@ from daogou.serve import stream
 from daogou.serve.chats import Turn
 from daogou.serve.errors import Overloaded
 from daogou.serve.limits import Buckets
-from daogou.serve.web import fields, shelves
+from daogou.serve.web import fields, photos, shelves
 from daogou.serve.web.categories import Menu, Shared
 from daogou.serve.web.forms import OPEN
 from daogou.serve.web.page import Asked, Page
@@ -67,15 +66,17 @@ async def show(page: Asked, menu: Shared) -> Response[str]:
 
 def _show(page: Page, menu: Menu, *, failed: str = "", said: str = "", status_code: int = 200, headers: dict[str, str] | None = None) -> Response[str]:
     turns = page.services.chats.of(page.visit.chat, page.visit.person) if page.visit.chat else []
+    items = _rows(page, [turn.reply for turn in turns])
     template = "_chat.html" if page.partial else "guide.html"
     return page.render(
         template,
         status_code=status_code,
         headers=headers,
         turns=turns,
-        items=_rows(page, [turn.reply for turn in turns]),
+        items=items,
+        any_item=next(iter(items.values()), None),
         examples=menu.of(page.services.live.engine.catalogue)[:EXAMPLES],
-        sees=sees(),
+        sees=photos.readable(),
         failed=failed,
         draft=said,
     )
@@ -96,7 +97,7 @@ async def say(page: Asked, menu: Shared, turns: Pace) -> Response[Any] | Stream:
             return page.redirect("/guide")
         if said.empty and not streams:
             return page.redirect("/guide")
-        turn = await page.services.desk.run(_turn, page, said)
+        turn = await _turn(page, said)
     except (UsageError, Overloaded) as error:
         return await _refused(page, menu, error, said, streams)
     if not streams:
@@ -121,12 +122,12 @@ async def _said(page: Page) -> Said:
     return Said(text, photos[0] if photos else b"", remove[:100], anew="anew" in form)
 
 
-def _turn(page: Page, said: Said) -> Turn:
+async def _turn(page: Page, said: Said) -> Turn:
     """Asks the guide and keeps what was said."""
     services, person = page.services, page.visit.person
     before = services.chats.of(page.visit.chat, person)
     labels = {chip.id: chip.label for chip in before[-1].reply.understood} if before else {}
-    reply = services.guide.ask(services.live.engine, _question(page, said, ongoing=bool(before)))
+    reply = await services.assistant.ask(services.live.engine, _question(page, said, ongoing=bool(before)))
     turn = Turn(said=said.text, photo=bool(said.photo), dropped=tuple(labels[one] for one in said.remove if one in labels), reply=reply)
     services.chats.add(person, turn)
     page.visit.chat = reply.conversation_id
@@ -152,9 +153,10 @@ def _question(page: Page, said: Said, *, ongoing: bool) -> Question:
 def _events(page: Page, turn: Turn) -> Iterator[bytes]:
     """As `stream.events`, with what is shown as HTML; `question` comes always, for an earlier one no longer holds."""
     reply = turn.reply
-    context = {"turn": turn, "items": _rows(page, [reply])}
+    items = _rows(page, [reply])
+    context: dict[str, Any] = {"turn": turn, "items": items, "any_item": next(iter(items.values()), None)}
     yield stream.event("understood", {"html": page.piece("_chips.html", **context)})
-    for text in stream.pieces(fields.spoken(reply)):
+    for text in stream.pieces(fields.spoken(reply, context["any_item"]) or (page.speech("guide.closest") if reply.items else "")):
         yield stream.event("reply", {"text": text})
     yield stream.event("items", {"html": page.piece("_picks.html", **context)})
     yield stream.event("question", {"html": page.piece("_question.html", **context)})
@@ -179,11 +181,6 @@ def _rows(page: Page, replies: list[Reply]) -> dict[str, Item]:
     """The records of what was shown, by id: names and prices are those of now."""
     ids = list(dict.fromkeys(one.item_id for reply in replies for one in reply.items))
     return {row.item_id: row for row in page.services.store.items(ids)}
-
-
-def sees() -> bool:
-    """Whether photos can be read in this installation."""
-    return find_spec("PIL") is not None
 
 
 router = Router("/", route_handlers=[show, say], include_in_schema=False)

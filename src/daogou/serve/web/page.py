@@ -22,7 +22,7 @@ from daogou.engine import Answer
 from daogou.scenario import Placement
 from daogou.serve import stream
 from daogou.serve.services import Services
-from daogou.serve.web import art, fields, roles, visit
+from daogou.serve.web import art, fields, photos, roles, visit
 from daogou.serve.web.speech import LOCALES, Speech, negotiate
 from daogou.serve.web.visit import Visit
 from daogou.serve.wire import now
@@ -30,6 +30,8 @@ from daogou.serve.wire import now
 P = ParamSpec("P")
 R = TypeVar("R", bound=Response[Any])
 PageRequest = Request[Any, Any, Any]
+LARGEST_CARD = 200
+"Pixels of a place for which the small photo is sharp enough on a dense screen."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Page:
     def render(self, template: str, *, status_code: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response[str]:
         """A page, or a piece of one."""
         return self._with_visit(Response(self.piece(template, **context), media_type=MediaType.HTML, status_code=status_code, headers=dict(headers or {})))
+
+    def photo(self, item: Item, side: int) -> str:
+        """Address of the item's photo for a place of so many pixels; "" where it has none."""
+        folder = self.services.project.directory / photos.FOLDER
+        return photos.address(folder, fields.text_of(item.image), "card" if side <= LARGEST_CARD else "page")
 
     def piece(self, template: str, **context: Any) -> str:
         """A piece of a page as text."""
@@ -113,6 +120,7 @@ class Page:
             "path": self._path() if self.request.method == "GET" else "/",
             "known": self.known,
             "release": self.services.live.release,
+            "photo": self.photo,
         }
 
 
@@ -203,8 +211,7 @@ def _environment() -> Environment:
 
 
 def _picture(item: Item) -> str:
-    image = fields.text_of(item.image)
-    return image if image == own_path(image) and image else "/art/" + quote(art.picture(item))
+    return "/art/" + quote(art.picture(item))
 
 
 def _date(time: int) -> date:

@@ -138,8 +138,15 @@ function begun(said, withPhoto) {
   } else canvas.remove();
   for (const old of chat().querySelectorAll(".chat-failed, .chat-log > .options")) old.remove();
   part(".chat-log").append(made);
-  made.scrollIntoView({ block: "start", behavior: calm.matches ? "auto" : "smooth" });
+  lookAt(made);
   return made;
+}
+function lookAt(element) {
+  // Only what is meant to scroll does: `scrollIntoView` would move the panel's own frame too.
+  const log = part(".chat-log");
+  const behavior = calm.matches ? "auto" : "smooth";
+  if (panel?.contains(log)) log.scrollTo({ top: element.offsetTop - 12, behavior });
+  else element.scrollIntoView({ block: "start", behavior });
 }
 
 async function ask(body, made) {
@@ -190,7 +197,7 @@ function fail(message) {
   line.setAttribute("role", "alert");
   part(".chat-log").append(line);
   line.textContent = message;
-  line.scrollIntoView({ block: "nearest" });
+  lookAt(line);
 }
 
 async function* events(stream) {
