@@ -80,7 +80,7 @@ class _Failed(Exception):
 
 
 class LanguageModel:
-    """One endpoint. Belongs to one event loop: the connections are made in the first call's.
+    """One endpoint. Belongs to the event loop of its first call.
 
     Args:
         settings: of the project.
@@ -104,7 +104,7 @@ class LanguageModel:
         self.settings, self.count, self._key = settings, count, key
         self._url = settings.url.rstrip("/") + "/chat/completions"
         self._breaker, self._under_way = breaker or Breaker(), 0
-        self._client: httpx.AsyncClient | None = None
+        self._client = self._made()  # now, for it takes a while: certificates are read
 
     async def ask(self, use: str, system: str, given: Mapping[str, Any], schema: Mapping[str, Any], deadline: float) -> str | None:
         """What it says to `given`, as text that should be JSON of `schema`; None where nothing came in time.
@@ -134,10 +134,8 @@ class LanguageModel:
             self._breaker.settle(well)
 
     async def close(self) -> None:
-        """Ends the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        """Ends the connections; nothing is asked afterwards."""
+        await self._client.aclose()
 
     def _body(self, system: str, given: Mapping[str, Any], schema: Mapping[str, Any]) -> bytes:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": json.dumps(given, ensure_ascii=False)}]
@@ -162,8 +160,6 @@ class LanguageModel:
             raise _Failed("broken off") from e
 
     async def _read(self, body: bytes) -> bytes:
-        if self._client is None:
-            self._client = self._connected()
         async with self._client.stream("POST", self._url, content=body) as answer:
             if answer.status_code != 200:
                 raise _Failed("status")
@@ -176,7 +172,7 @@ class LanguageModel:
                     raise _Failed("large")
             return bytes(raw)
 
-    def _connected(self) -> "httpx.AsyncClient":
+    def _made(self) -> "httpx.AsyncClient":
         import httpx
 
         headers = {"content-type": "application/json", "accept-encoding": "identity"}

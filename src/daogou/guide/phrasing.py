@@ -101,7 +101,7 @@ def spoken(text: str, reply: Reply, chinese: bool) -> str:
     Raises:
         Unsaid: it has something in it that is neither on the list nor a word of ours.
     """
-    text = text.strip()
+    text = " ".join(text.split())
     if not 0 < len(text) <= LONGEST:
         raise Unsaid("length")
     out, end, free = [], 0, []
