@@ -1,11 +1,14 @@
 """Figures of the networks and of `mf` on real data, with this repository's split and evaluator.
 
     python benchmarks/deep.py sequences [--set ml-1m|amazon-beauty] [--models sasrec,gru] [--seeds 1] [--threads N] [--option NAME=VALUE …]
+                                        [--labels N] [--save DIR]
     python benchmarks/deep.py ratings                    # ml-100k, five random folds: RMSE and MAE of mf, with and without attributes
     python benchmarks/deep.py sampled [--models ncf,neumf]   # ml-1m, one positive among 100 sampled items: only to compare with the NCF paper
 
-`sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `--quick` makes each
-run a short check of the script. Seconds are of the wall and of all cores (`cpu_s`). Data: see DAOGOU_DATA in `daogou.testing.data`.
+`sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `--labels N` leaves
+the N newest pairs of events of the training part out as well, for a ranker to learn from (benchmarks/ranker.py), `--save` keeps the fitted models for it; a fit
+that was interrupted goes on there. `--quick` makes each run a short check of the script. Seconds are of the wall and of all cores (`cpu_s`). Data: see
+DAOGOU_DATA in `daogou.testing.data`.
 """
 
 import argparse
@@ -15,6 +18,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -77,7 +82,11 @@ def clock() -> Iterator[dict[str, float]]:
 
 def run_sequences(a: argparse.Namespace) -> dict[str, Any]:
     parts = split(sequences(a.set, QUICK_PEOPLE if a.quick else None), "leave-one-out")
-    parts.train.histories  # noqa: B018 (built outside the clock)
+    train = parts.train
+    for _ in range(a.labels):
+        train = split(train, "leave-one-out").train
+    parts = replace(parts, train=train)
+    train.histories  # noqa: B018 (built outside the clock)
     return {name: one_sequence_model(name, parts, a) for name in a.models or SEQUENCES[a.set]}
 
 
@@ -86,7 +95,10 @@ def one_sequence_model(name: str, parts: Split, a: argparse.Namespace) -> dict[s
     results, clocks = [], []
     for seed in range(a.seeds):
         with clock() as seconds:
-            model = plugins.load("model", name)(**settings).fit(parts.train, Run(seed=seed, threads=a.threads, progress=told))
+            run = Run(seed=seed, threads=a.threads, progress=told, checkpoint=a.save / "interrupted" if a.save else None)
+            model = plugins.load("model", name)(**settings).fit(parts.train, run)
+        if a.save:
+            model.save(a.save / (name if seed == 0 else f"{name}-{seed}"))
         clocks.append(seconds)
         print(f"  seed {seed}: validation NDCG@10 {evaluate(model, parts.validation).mean('ndcg@10'):.4f}", file=sys.stderr, flush=True)
         results.append(evaluate(model, parts.test))
@@ -144,6 +156,8 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options.add_argument("--option", action="append", default=[], help="NAME=VALUE, a hyperparameter for every model")
+    options.add_argument("--labels", type=int, default=0, help="pairs of events that are left to the ranker")
+    options.add_argument("--save", type=Path, help="folder for fitted models")
     options.add_argument("--quick", action="store_true")
     a = options.parse_args()
     pairs = (text.partition("=") for text in a.option)

@@ -2,9 +2,13 @@
 
 from typing import Annotated, Any
 
+import numpy as np
+
 from daogou.config import hyper
 from daogou.errors import ConfigError
 from daogou.networks.sequence import Sequence, SequenceConfig
+
+FADING = (3.0, 40.0)  # events after which a head's attention has faded to 1/e at the start: the first head's and the last's
 
 
 class SasRecConfig(SequenceConfig, frozen=True):
@@ -18,7 +22,10 @@ class SasRec(Sequence):
 
     x ← x + σ(W x) ⊙ Attention(norm x),  x ← x + σ(W′ x) ⊙ SwiGLU(norm x)
 
-    (LiGR blocks, arXiv 2502.03417 as used by eSASRec, arXiv 2508.06450; gates let depth help). Positions are counted from the newest event.
+    (LiGR blocks, arXiv 2502.03417 as used by eSASRec, arXiv 2508.06450; gates let depth help). A position knows the others by how many events ago they
+    were: attention's logits get a learned bias for each head and lag (Raffel 2020), which starts as −lag/τ, τ from 3 to 40 events (after Press 2022).
+    So all positions of a window teach what the last one answers with; a table of absolute places teaches each place alone. Both parts of a block start
+    at 0: the first state is the newest item's vector.
     """
 
     Settings = SasRecConfig
@@ -38,17 +45,22 @@ class SasRec(Sequence):
 def _stack(k: Any, config: SasRecConfig) -> Any:
     ops = k.ops
 
+    def fading(shape: Any, dtype: Any = None) -> Any:
+        """[heads, lags] −lag/τ."""
+        return ops.convert_to_tensor(-np.arange(shape[1]) / np.geomspace(*FADING, shape[0])[:, None], dtype)
+
     class Block(k.layers.Layer):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
             super().__init__(name=name)
             d, wide = config.dimensions, config.dimensions * config.widening
 
-            def dense(n: int, what: str) -> Any:
-                return k.layers.Dense(n, use_bias=False, name=what)
+            def dense(n: int, what: str, start: str = "glorot_uniform") -> Any:
+                return k.layers.Dense(n, use_bias=False, kernel_initializer=start, name=what)
 
             self.norm_a, self.norm_f = (k.layers.LayerNormalization(epsilon=1e-6, name=n) for n in ("norm_attention", "norm_forward"))
-            self.qkv, self.out, self.gate_a = dense(3 * d, "qkv"), dense(d, "out"), dense(d, "gate_attention")
-            self.up, self.down, self.gate_f = dense(2 * wide, "up"), dense(d, "down"), dense(d, "gate_forward")
+            self.qkv, self.out, self.gate_a = dense(3 * d, "qkv"), dense(d, "out", "zeros"), dense(d, "gate_attention")
+            self.up, self.down, self.gate_f = dense(2 * wide, "up"), dense(d, "down", "zeros"), dense(d, "gate_forward")
+            self.lag = self.add_weight(shape=(config.heads, config.length), initializer=fading, name="lag")
             self.drop_a, self.drop_f = (k.layers.Dropout(config.dropout, name=n) for n in ("drop_attention", "drop_forward"))
 
         def build(self, *shapes: Any) -> None:
@@ -62,7 +74,9 @@ def _stack(k: Any, config: SasRecConfig) -> Any:
         def attend(self, x: Any, allowed: Any) -> Any:
             length, h = ops.shape(x)[1], config.heads
             q, key, v = (ops.reshape(t, (-1, length, h, config.dimensions // h)) for t in ops.split(self.qkv(x), 3, axis=-1))
-            logits = ops.einsum("bqhd,bkhd->bhqk", q, key) * (config.dimensions // h) ** -0.5
+            at = np.arange(length)
+            bias = ops.take(self.lag, np.maximum(at[:, None] - at[None, :], 0), axis=1)
+            logits = ops.einsum("bqhd,bkhd->bhqk", q, key) * (config.dimensions // h) ** -0.5 + bias
             share = ops.softmax(ops.where(allowed, logits, -1e9), axis=-1)
             return self.out(ops.reshape(ops.einsum("bhqk,bkhd->bqhd", share, v), (-1, length, config.dimensions)))
 
@@ -71,15 +85,12 @@ def _stack(k: Any, config: SasRecConfig) -> Any:
             super().__init__(name="attention")
             self.blocks = [Block(f"block_{n}") for n in range(config.blocks)]
             self.norm = k.layers.LayerNormalization(epsilon=1e-6, name="norm_out")
-            self.place = k.layers.Embedding(config.length, config.dimensions, embeddings_initializer=k.initializers.RandomNormal(stddev=0.02), name="places")
 
         def build(self, *shapes: Any) -> None:
             """Its layers build themselves when first called."""
 
         def call(self, x: Any, real: Any, training: bool = False) -> Any:
-            length = ops.shape(x)[1]
-            x = x + self.place(ops.arange(length - 1, -1, -1))
-            at = ops.arange(length)
+            at = ops.arange(ops.shape(x)[1])
             # Padding attends to itself, so that no row of the softmax is empty.
             allowed = (at[None, :] <= at[:, None])[None, None] & (real[:, None, None, :] | (at[None, :] == at[:, None])[None, None])
             for block in self.blocks:

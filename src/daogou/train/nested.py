@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daogou.contract import Recommender, Run
+from daogou.contract import Codes, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
@@ -61,6 +61,7 @@ def learn(
     request_time: bool,
     depth: int = DEPTH,
     kind: str = "",
+    most: int = MOST_QUERIES,
 ) -> Learned:
     """Learns to rank what `models` propose.
 
@@ -72,19 +73,20 @@ def learn(
         targets: the window's questions and answers.
         request_time: whether features may read when a question is asked: not where the protocol's times give the answer away (leave-one-out).
         kind: the ranker's plugin, by which a release finds it again.
+        most: questions that are learned from; of more, so many are drawn.
 
     Raises:
         TrainingError: too few questions whose answer was among the candidates.
     """
     rng = np.random.default_rng(run.seed)
-    if len(targets) > MOST_QUERIES:
-        targets = targets[np.sort(rng.choice(len(targets), MOST_QUERIES, replace=False))]
+    if len(targets) > most:
+        targets = targets[np.sort(rng.choice(len(targets), most, replace=False))]
     ranked = Ranked(models, weights, Facts.of(before), None, repeats=repeats, request_time=request_time, depth=depth, kind=kind)
     asked = gather(ranked, targets)
     found_Q = np.add.reduceat(np.append(asked.examples.gain_N, 0.0), _starts(asked.examples)) > 0 if len(targets) else np.zeros(0, np.bool_)
     if found_Q.sum() < FEWEST:
         raise TrainingError(f"only {int(found_Q.sum())} questions have their answer among the candidates", expected=f"at least {FEWEST}", fix='rank = "blend"')
-    fits, order_N = _cross_fit(asked.examples, new, run, rng)
+    fits, order_N = _cross_fit(asked.examples, _folds(targets.queries.user_B, rng), new, run, rng)
     gain_Q = _ndcg(asked, order_N) - _ndcg(asked, asked.blend_N)
     ranked.ranker = new().agreed(fits).fit(_thinned(asked.examples, rng), run)
     gain, error = float(gain_Q.mean()), float(gain_Q.std(ddof=1) / np.sqrt(len(gain_Q)))
@@ -123,10 +125,17 @@ def gather(ranked: Ranked, targets: Targets) -> Gathered:
     return Gathered(examples, np.concatenate(blends), targets.wanted.lengths)
 
 
-def _cross_fit(examples: Examples, new: Callable[[], Ranker], run: Run, rng: np.random.Generator) -> tuple[list[Ranker], NDArray[np.float32]]:
+def _folds(user_Q: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
+    """[Q] the fold of each question; all questions of a person are in one, each guest is one of their own."""
+    _, person_Q = np.unique(np.where(user_Q >= 0, user_Q, -1 - np.arange(len(user_Q))), return_inverse=True)
+    fold = rng.permutation(int(person_Q.max(initial=-1)) + 1) % FOLDS
+    return np.asarray(fold[person_Q])
+
+
+def _cross_fit(
+    examples: Examples, fold_Q: NDArray[np.int64], new: Callable[[], Ranker], run: Run, rng: np.random.Generator
+) -> tuple[list[Ranker], NDArray[np.float32]]:
     """A fit for each fold that stopped on it, and every example's score by the fit that did not see its query."""
-    n = len(examples.sizes_Q)
-    fold_Q = rng.permutation(n) % FOLDS
     fold_N = np.repeat(fold_Q, examples.sizes_Q)
     order_N = np.zeros(len(examples.gain_N), np.float32)
     fits = []
