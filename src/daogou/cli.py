@@ -6,7 +6,7 @@ so that ``daogou --help`` is instant and serving never loads what only training 
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from daogou.errors import DaogouError, MissingExtra, UsageError
 if TYPE_CHECKING:
     from daogou.contract import Progress
     from daogou.engine import Answer, Engine
+    from daogou.guide.dialogue import Question, Reply
     from daogou.scenario import Project, Scenario
     from daogou.store import Store
 
@@ -166,11 +167,15 @@ def import_(
 def doctor(directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
     """Says what is in the store, what is wrong with it, and what it is good for."""
     from daogou.data.doctor import examine
+    from daogou.guide.language_model import LanguageModel
 
     with _project(directory, read_only=True) as (project, scenario, store):
         data = store.snapshot(scenario.events, attributes=scenario.attributes, max_events_per_user=project.training.max_events_per_user)
         diagnosis = examine(data)
     _print(diagnosis, as_json, str(diagnosis))
+    if settings := project.language_model:
+        err.print(f"language model: {settings.model!r} at {settings.url} hears what shoppers tell the guide", highlight=False, soft_wrap=True)
+        LanguageModel(settings)  # an address or a key that cannot be is an error here and not first in `serve`
 
 
 @app.command()
@@ -295,7 +300,7 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Asks the guide."""
-    from daogou.guide.dialogue import Guide, Question, Reply
+    from daogou.guide.dialogue import Question, Reply
 
     def spoken(reply: Reply) -> str:
         chips = "  ".join(f"[{chip.label}]" for chip in reply.understood)
@@ -306,11 +311,11 @@ def ask(
         ]
         return "\n".join(line for line in (reply.reply, options, chips, *lines) if line)
 
-    with _engine(directory) as (engine, _):
+    with _engine(directory) as (engine, _), _guide(directory) as ask:
         engine.learn_meaning()
-        guide, conversation = Guide(), None
+        conversation = None
         for words in [text, *(sys.stdin if chat else ())] if text or not chat else sys.stdin:
-            reply = guide.ask(engine, Question(text=words[:10_000], user_id=user, filter=filter, locale=locale or None, k=k, conversation_id=conversation))
+            reply = ask(engine, Question(text=words[:10_000], user_id=user, filter=filter, locale=locale or None, k=k, conversation_id=conversation))
             conversation = reply.conversation_id
             _print(reply, as_json, spoken(reply))
 
@@ -388,6 +393,31 @@ def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
     with _project(directory, read_only=True) as (project, scenario, store):
         vectors = project.directory / "vectors"
         yield Engine(open_current(project.releases), scenario, store, text_encoder=project.serving.text_encoder, vectors=vectors), scenario
+
+
+@contextmanager
+def _guide(directory: Path) -> "Iterator[Callable[[Engine, Question], Reply]]":
+    """Turns of the guide, with the project's language model where it names one."""
+    import asyncio
+
+    from daogou.guide.assistant import Assistant
+    from daogou.guide.dialogue import Guide
+    from daogou.guide.language_model import LanguageModel
+    from daogou.scenario import load_project
+
+    def told(use: str, outcome: str) -> None:
+        if outcome != "used":
+            err.print(f"language model, {use}: {outcome}; the rules answer", style="dim")
+
+    settings = load_project(directory).language_model
+    model = LanguageModel(settings, count=told) if settings else None
+    assistant = Assistant(Guide(), model, asyncio.to_thread)
+    with asyncio.Runner() as runner:
+        try:
+            yield lambda engine, question: runner.run(assistant.ask(engine, question))
+        finally:
+            if model is not None:
+                runner.run(model.close())
 
 
 def _answer_text(answer: "Answer") -> str:
