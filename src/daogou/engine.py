@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,13 +23,19 @@ from daogou import filters, query
 from daogou.arrange.diversity import diversify
 from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
-from daogou.contract import Codes, Mask, Queries, Reason, Recommender, Scores
-from daogou.data.rows import Item
+from daogou.contract import Codes, Due, Habits, Mask, Queries, Reason, Recommender, Scores
+from daogou.data.histories import Histories
+from daogou.data.rows import Correction, Item
 from daogou.errors import DaogouError, UnknownName, UsageError
 from daogou.families import top_k
 from daogou.filters import Filter, Words
 from daogou.finder import Finder, Sight
 from daogou.index.vectors import Meaning
+from daogou.profile import wishes
+from daogou.profile.page import MOST_EVENTS, Profile, Profiles
+from daogou.profile.tastes import Lived
+from daogou.profile.traits import ITEM
+from daogou.profile.wishes import Wishes
 from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
 from daogou.rank.normalise import z_scores
@@ -49,7 +55,10 @@ BATCH = 64
 NEWEST = "newest"
 SEARCH = "search"
 RANKER = "ranker"
+MORE = "more"
+PROFILE = "profile"
 KEPT_FILTERS = 256
+KEPT_ALIKE = 10_000
 CAUSES = 5
 """Items of the history named by one explanation."""
 RECENT = 50
@@ -74,6 +83,18 @@ class Ranked:
     failed: list[str] = field(default_factory=list)
     learned: LearnedOrder | None = None
     "Orders the blend's head, where the placement has a learned ranker and every model it was learned over has spoken."
+
+
+class Row(NamedTuple):
+    """One request of a batch, for those who make its list."""
+
+    place: Placement
+    ranked: Ranked
+    b: int
+    questions: Queries
+    k: int
+    name: str
+    "Of the answer: exploration is drawn from it."
 
 
 class Engine:
@@ -115,8 +136,12 @@ class Engine:
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
         self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors)
+        self._says_more = any(f"because.{MORE}" in words for words in scenario.words.values())
+        self._alike: dict[int, tuple[int, ...]] = {}
         for place in scenario.placements:
             self._filter(place.filter)
+        private = self._filter(scenario.profile.private) if scenario.profile.private else None
+        self._profiles = Profiles(scenario, store, self.catalogue, lambda: self._private(private))
 
     # ---- questions
     def recommend(self, request: Request) -> Answer:
@@ -160,7 +185,8 @@ class Engine:
         place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
         request = Request(placement=place.name, user_id=user_id, session_id=session_id, session=list(session), explain=explain, locale=locale, details=details)
         person, broken = self._person(user_id, place)
-        asked = query.ask(request, place, self.scenario, self.catalogue, person, _now())
+        wished = self._wishes(person, request)
+        asked = query.ask(request, place, self.scenario, self.catalogue, person, _now(), wished)
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
         asked_I = np.zeros(len(self.catalogue), np.bool_)
@@ -169,7 +195,41 @@ class Engine:
         order = np.argsort(-scores_N, kind="stable")
         best = self._sources(ranked, 0, codes)
         listed = [Listed(int(codes[n]), float(scores_N[n]) if np.isfinite(scores_N[n]) else 0.0, best[n] if np.isfinite(scores_N[n]) else "") for n in order]
+        if wished:
+            by_code = {one.code: one for one in listed}
+            listed = [by_code[code] for code in wishes.reordered(list(by_code), wished, place.size)]
         return self._answer(request, listed, ranked, 0, questions, degraded=bool(ranked.failed) or broken)
+
+    def profile(self, user_id: str | None, *, session: Sequence[SessionEvent] = (), corrections: Sequence[Correction] = ()) -> Profile:
+        """What is concluded of someone, with the evidence; empty for someone unknown. `session` and `corrections` are added to what the store holds.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        past = self._store.signals(user_id, MOST_EVENTS, self._signals) if user_id is not None else []
+        user = self._store.user(user_id) if user_id is not None else None
+        said = [*(self._store.corrections(user_id) if user_id is not None else ()), *corrections]
+        consent = user.consent if user is not None and isinstance(user.consent, bool) else None
+        told = [] if consent is False else query.lived(session, past, _now())
+        lived = self._profiles.lived(told, self._said(said))
+        return self._profiles.of(user_id, consent, lived, self._due(lived), said)
+
+    def correctable(self, attribute: str, value: str) -> None:
+        """Whether something may be said of this value.
+
+        Raises:
+            UnknownName: the attribute is not part of profiles.
+            UsageError: no item carries the value.
+        """
+        traits = self._profiles.traits
+        if attribute != ITEM and attribute not in traits.kinds:
+            raise UnknownName("attribute of profiles", attribute, [ITEM, *traits.kinds], field="attribute")
+        if not traits.mask(attribute, value).any():
+            raise UsageError(f"no item with {attribute} {value[:80]!r}", expected="a value as the catalogue or the profile writes it", field="value")
+
+    def forget(self) -> None:
+        """Someone was erased: what is counted over everybody's events is counted anew."""
+        self._profiles.forget()
 
     def similar(self, item_id: str, k: int = 10, locale: str = "en") -> Answer:
         """What may stand in this item's place: the placement that the scenario names under `answers`."""
@@ -270,12 +330,13 @@ class Engine:
     # ---- the road
     def _batch(self, place: Placement, requests: Sequence[Request]) -> list[Answer]:
         now = _now()
-        asked, broken, wanted = [], [], []
+        asked, broken, wanted, wished = [], [], [], []
         for request in requests:
             _check_k(request.k)
             wanted.append(self._filter(request.filter))
             person, failed = self._person(request.user_id, place)
-            asked.append(query.ask(request, place, self.scenario, self.catalogue, person, now))
+            wished.append(self._wishes(person, request))
+            asked.append(query.ask(request, place, self.scenario, self.catalogue, person, now, wished[-1]))
             broken.append(failed)
         questions = query.queries(asked, tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
@@ -284,12 +345,49 @@ class Engine:
             allowed_I = self._allowed(place, request, asked[b], wanted[b])
             name = self._request_id()
             k = request.k or place.size
-            listed = self._arranged(place, self._candidates(ranked, b, questions, allowed_I), allowed_I, k, name)
-            degraded = bool(ranked.failed) or broken[b]
-            if len(listed) < k:
-                failed = self._fill(place, listed, questions[b : b + 1], allowed_I, k)
-                degraded |= failed
+            one = Row(place, ranked, b, questions, k, name)
+            listed, failed = self._wished(one, allowed_I, wished[b]) if wished[b] else self._listed(one, allowed_I)
+            degraded = bool(ranked.failed) or broken[b] or failed
             out.append(self._answer(request, listed, ranked, b, questions[b : b + 1], degraded=degraded, name=name))
+        return out
+
+    def _listed(self, one: "Row", allowed_I: Mask) -> tuple[list[Listed], bool]:
+        """One row's list, arranged and filled; and whether a model failed that should have filled it."""
+        place, ranked, b, questions, k, name = one
+        listed = self._arranged(place, self._candidates(ranked, b, questions, allowed_I), allowed_I, k, name)
+        failed = len(listed) < k and self._fill(place, listed, questions[b : b + 1], allowed_I, k)
+        return listed, failed
+
+    def _wished(self, one: "Row", allowed_I: Mask, wished: Wishes) -> tuple[list[Listed], bool]:
+        """One row's list as the person wants it (see `profile.wishes`): what is wrong stands behind everything else, what more is wanted of is raised."""
+        wrong_I = wishes.within(wished.wrong_I, len(allowed_I))
+        listed, failed = self._listed(one, allowed_I & ~wrong_I)
+        if wished.more:
+            listed = self._raised(one, listed, allowed_I & ~wrong_I, wished)
+        if len(listed) < one.k and (allowed_I & wrong_I).any():
+            last, broken = self._listed(one, allowed_I & wrong_I)
+            self._append(one.place, listed, last, one.k)
+            failed |= broken
+        return listed, failed
+
+    def _raised(self, one: "Row", listed: list[Listed], allowed_I: Mask, wished: Wishes) -> list[Listed]:
+        """The list with more of what is wanted, the best of it that is allowed; where a placement is about items, of what stands close behind its list."""
+        place, ranked, b, questions, k, _ = one
+        near = self._candidates(ranked, b, questions, allowed_I)[: wishes.NEAR * k] if place.about == "items" else None
+        pools = []
+        for more_I in wished.more[-wishes.MOST_RAISED :]:
+            only_I = allowed_I & wishes.within(more_I, len(allowed_I))
+            found = self._candidates(ranked, b, questions, only_I) if near is None else [each for each in near if only_I[each.code]]
+            if near is None and len(found) < k:
+                only_I[[each.code for each in found]] = False
+                found += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(only_I, k - len(found))]
+            pools.append(found)
+        by_code = {each.code: each._replace(source=MORE) if self._says_more else each for pool in reversed(pools) for each in pool}
+        by_code |= {each.code: each for each in listed}
+        order = [each.code for each in listed]
+        others = wishes.in_turn([[each.code for each in pool] for pool in pools], order)
+        out: list[Listed] = []
+        self._append(place, out, [by_code[code] for code in wishes.raised(order, wished.wanted(order), others, k)], k)
         return out
 
     def _person(self, user_id: str | None, place: Placement) -> tuple[Person, bool]:
@@ -300,10 +398,60 @@ class Engine:
             past = self._store.signals(user_id, self._history, self._signals)
             had = self._store.items_with(user_id, place.exclude) if place.exclude else frozenset()
             user = self._store.user(user_id)
+            said = self._store.corrections(user_id)
         except Exception as e:
             self._failed("store", e)
             return NOBODY, True
-        return Person(past, had, user.attributes if user else {}), False
+        return Person(past, had, user.attributes if user else {}, said), False
+
+    # ---- what people say of their profile
+    def _wishes(self, person: Person, request: Request) -> Wishes:
+        """The words of the store and of the request, the newest on each value, in codes."""
+        if not person.said and not request.corrections:
+            return wishes.NONE
+        now = _now()
+        told = [Correction(attribute=one.attribute, value=one.value, says=one.says, time=now) for one in request.corrections]
+        return self._said([*person.said, *told])
+
+    def _said(self, said: Sequence[Correction]) -> Wishes:
+        newest = {(one.attribute, one.value): one for one in said}
+        return wishes.wishes(newest.values(), self._profiles.traits, self._like) if newest else wishes.NONE
+
+    def _like(self, code: int) -> tuple[int, ...]:
+        """The items most like one, by the first model that can say so of those that answer what is similar."""
+        if code not in self._alike:
+            place = self.scenario.answers.get("similar")
+            names = self.scenario.placement(place).retrieve if place else tuple(self.scenario.models)
+            found: list[int] = []
+            for name in names:
+                if not found and name in self._models:
+                    try:
+                        found = [int(c) for c in self._models[name].similar(np.array([code], np.int32), wishes.LIKE).codes_BK[0] if c >= 0]
+                    except Exception as e:
+                        self._failed(name, e)
+            if len(self._alike) >= KEPT_ALIKE:
+                self._alike.clear()
+            self._alike[code] = tuple(found)
+        return self._alike[code]
+
+    def _due(self, lived: Lived) -> list[Due]:
+        """What is due again, from the first model that knows habits."""
+        known: list[object] = [self._models.get(name) for name in self.scenario.models]
+        habits = [model for model in known if isinstance(model, Habits)]
+        if not habits or not len(lived.item_E):
+            return []
+        history = Histories(np.array([0, len(lived.item_E)]), lived.item_E, lived.time_E, lived.weight_E)
+        nobody = query.Asked([], [], [], [], [], _now(), {})
+        try:
+            return habits[0].due(replace(query.queries([nobody], tuple(self.scenario.attributes.users)), history=history))
+        except Exception as e:
+            self._failed(PROFILE, e)
+            return []
+
+    def _private(self, private: Filter | None) -> Mask:
+        """[I] items that leave no trace in a profile."""
+        with self.catalogue.lock:
+            return np.zeros(len(self.catalogue), np.bool_) if private is None else private.mask(self.catalogue)
 
     def _allowed(self, place: Placement, request: Request, asked: Asked, wanted: Filter) -> Mask:
         """[I] what may be shown for this request."""
@@ -541,13 +689,16 @@ class Engine:
         """Allowed items in the order that the first placement about shoppers would give them; what no model knows comes last, newest first."""
         place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
         person, _ = self._person(user_id, place)
-        asked = query.ask(Request(placement=place.name, user_id=user_id), place, self.scenario, self.catalogue, person, _now())
+        request = Request(placement=place.name, user_id=user_id)
+        wished = self._wishes(person, request)
+        asked = query.ask(request, place, self.scenario, self.catalogue, person, _now(), wished)
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
         known = [one.code for one in self._candidates(ranked, 0, questions, allowed_I)][:depth] if self.release else []
         left_I = allowed_I.copy()
         left_I[known] = False
-        return [*known, *self.catalogue.newest(left_I, depth - len(known)).tolist()]
+        order = [*known, *self.catalogue.newest(left_I, depth - len(known)).tolist()]
+        return wishes.reordered(order, wished, place.size) if wished else order
 
     def _about_item(self, question: str, item_id: str, k: int, locale: str) -> Answer:
         place = self.scenario.answers.get(question)

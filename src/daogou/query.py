@@ -9,9 +9,12 @@ import numpy as np
 from daogou.catalogue import Catalogue
 from daogou.contract import Codes, Queries
 from daogou.data.histories import Histories
+from daogou.data.rows import Correction
 from daogou.errors import UsageError
 from daogou.filters import Known
-from daogou.request import Request
+from daogou.profile import wishes
+from daogou.profile.wishes import Wishes
+from daogou.request import Request, SessionEvent
 from daogou.scenario import Placement, Scenario
 
 Lived = tuple[str, str, int]
@@ -26,6 +29,8 @@ class Person(NamedTuple):
     had: Collection[str]
     "Items of the events that the placement excludes, however long ago."
     attributes: Mapping[str, Any]
+    said: Sequence[Correction] = ()
+    "What they say of their profile."
 
 
 NOBODY = Person((), frozenset(), {})
@@ -45,24 +50,35 @@ class Asked:
     attributes: Mapping[str, Any]
 
 
-def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, person: Person, now: int) -> Asked:
+def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, person: Person, now: int, wished: Wishes = wishes.NONE) -> Asked:
     """
     Args:
         now: µs
+        wished: what the person, or the request for them, says of their profile.
 
     Raises:
         UsageError: an item on the page does not exist.
     """
     page = [_existing(catalogue, item_id, f"items[{n}]") for n, item_id in enumerate(request.items)]
-    lived = _lived(request, person.past, now)
-    barred = {*page, *catalogue.items.codes([*request.exclude, *person.had, *_barred(lived, place, scenario)]).tolist()}
+    told = lived(request.session, person.past, now)
+    liked = [code for code, _ in wished.liked] if place.exclude else []
+    barred = {*page, *liked, *catalogue.items.codes([*request.exclude, *person.had, *_barred(told, place, scenario)]).tolist()}
     if place.about == "items" and page:
         item, time, weight = page, [now] * len(page), [1.0] * len(page)
     else:
-        signal = [(catalogue.items.code(i), t, w) for i, e, t in lived if (w := scenario.events.get(e, 0.0)) > 0]
-        known = [one for one in signal if one[0] >= 0]
+        signal = [(catalogue.items.code(i), t, w) for i, e, t in told if (w := scenario.events.get(e, 0.0)) > 0]
+        known = _told([one for one in signal if one[0] >= 0], wished)
         item, time, weight = [i for i, _, _ in known], [t for _, t, _ in known], [w for _, _, w in known]
     return Asked(item, time, weight, page, sorted(barred - {-1}), now, person.attributes)
+
+
+def _told(signal: list[tuple[int, int, float]], wished: Wishes) -> list[tuple[int, int, float]]:
+    """The events (item, time, weight) that models are told of: without what says nothing of the person, with the items they want more like."""
+    if not wished:
+        return signal
+    kept = [one for one in signal if not wished.is_wrong(one[0])]
+    there = {code for code, _, _ in kept}
+    return sorted([*kept, *((code, time, wishes.SAID) for code, time in wished.liked if code not in there)], key=lambda one: one[1])
 
 
 def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:
@@ -72,19 +88,19 @@ def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:
     return code
 
 
-def _lived(request: Request, past: Sequence[Lived], now: int) -> Sequence[Lived]:
+def lived(session: Sequence[SessionEvent], past: Sequence[Lived], now: int) -> Sequence[Lived]:
     """Everything known, oldest first; what the session repeats of the store counts once."""
-    if not request.session:
+    if not session:
         return past
     stored = set(past)
-    told = [(s.item_id, s.event, now if s.time is None else s.time) for s in request.session]
+    told = [(s.item_id, s.event, now if s.time is None else s.time) for s in session]
     return sorted([*past, *(row for row in told if row not in stored)], key=lambda row: row[2])
 
 
-def _barred(lived: Sequence[Lived], place: Placement, scenario: Scenario) -> list[str]:
+def _barred(told: Sequence[Lived], place: Placement, scenario: Scenario) -> list[str]:
     """Items of this session with an event that the placement excludes, and those whose newest word was a negative one."""
     out, last = [], {}
-    for item_id, event, _ in lived:
+    for item_id, event, _ in told:
         if event in place.exclude:
             out.append(item_id)
         if weight := scenario.events.get(event, 0.0):

@@ -1,6 +1,6 @@
 """What the engine is asked and what it answers, as it crosses the wire."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -9,6 +9,8 @@ from daogou.data.rows import Id, Item
 MAX_K = 100
 MAX_ITEMS = 500
 """Items of one page, session or list of candidates."""
+
+MAX_SAID = 100
 
 MAX_TIME = 253_402_300_799_999_999
 """End of the year 9999, µs: well inside int64."""
@@ -22,6 +24,14 @@ class SessionEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     time: Annotated[int, Meta(ge=0, le=MAX_TIME)] | None = None
 
 
+class Said(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A word about the profile that the store does not hold, for guests: as data.rows.Correction."""
+
+    attribute: Annotated[str, Meta(min_length=1, max_length=64)]
+    value: Annotated[str, Meta(min_length=1, max_length=256)]
+    says: Literal["wrong", "more"]
+
+
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What should be shown in a placement. Who is not known is a guest."""
 
@@ -29,6 +39,8 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     user_id: str | None = None
     session_id: str | None = None
     session: Annotated[list[SessionEvent], Meta(max_length=MAX_ITEMS)] = []
+    corrections: Annotated[list[Said], Meta(max_length=MAX_SAID)] = []
+    "What is said of the profile beside what the store holds; the newest word on a value counts, and these are the newest."
     items: Annotated[list[Id], Meta(max_length=MAX_ITEMS)] = []
     "The items on the page: the one that is looked at, or those in the cart."
     filter: str = ""

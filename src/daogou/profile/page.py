@@ -12,15 +12,18 @@ from daogou.contract import Due, Mask, Scores
 from daogou.data.rows import Correction, Item
 from daogou.profile import rhythm, tastes
 from daogou.profile.tastes import Lived, Taste
-from daogou.profile.traits import FRESH_S, Traits
+from daogou.profile.traits import Traits
 from daogou.profile.wishes import Wishes
-from daogou.query import Lived as Row
 from daogou.scenario import Scenario
 from daogou.store import Store
 
+Row = tuple[str, str, int]
+"""Item id, event, time (µs)."""
 MOST_EVENTS = 2000
 """Newest events that a profile is made of."""
 MOST_DUE = 8
+FRESH_S = 3600.0
+"""How old the sums over everybody's events may be: 1.5M events take a second or two."""
 
 
 class Shown(Struct, frozen=True, kw_only=True):

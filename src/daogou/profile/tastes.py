@@ -27,6 +27,11 @@ PRIOR = 5.0  # κ, in events of weight 1
 EACH_ITEM = 0.1
 LEAST_LIFT = 1.25
 MOST = 8  # of one attribute
+LEAST_ITEMS = 2
+"""Different items from which a taste follows, for those who have `KNOWN_FROM` or more: one item taken again and again is a habit."""
+KNOWN_FROM = 10
+SAME = 0.8
+"""Share of events that two tastes have in common from which on the second says nothing new: a path and its last step, a kind and the word for it."""
 SHOWN = 3  # items that stand for a taste
 
 
@@ -89,14 +94,26 @@ def tastes(table: Table, usual_T: Scores, lived: Lived) -> list[Taste]:
     bits_T[n_T <= 0] = 0.0
     by_trait = carries_ET.tocsc()
     positions = np.flatnonzero(inside)
+    fewest = LEAST_ITEMS if len(np.unique(item_E)) >= KNOWN_FROM else 1
     out: list[Taste] = []
+    told: list[set[int]] = []
     for attribute in range(len(table.attributes)):
         own = np.flatnonzero((table.attribute_T == attribute) & (bits_T > 0))
-        best = own[np.lexsort((own, -bits_T[own]))[:MOST]]
-        for t in best.tolist():
-            rows = positions[by_trait.indices[by_trait.indptr[t] : by_trait.indptr[t + 1]]]
-            out.append(_taste(table.traits[t], t, lived, np.sort(rows), float(share_T[t]), float(usual_T[t]), float(lift_T[t]), float(bits_T[t])))
+        n_before = len(out)
+        for t in own[np.lexsort((own, -bits_T[own]))].tolist():
+            rows = np.sort(positions[by_trait.indices[by_trait.indptr[t] : by_trait.indptr[t + 1]]])
+            if len(np.unique(lived.item_E[rows])) < fewest or any(_same(rows, other) for other in told):
+                continue
+            told.append(set(rows.tolist()))
+            out.append(_taste(table.traits[t], t, lived, rows, float(share_T[t]), float(usual_T[t]), float(lift_T[t]), float(bits_T[t])))
+            if len(out) - n_before == MOST:
+                break
     return out
+
+
+def _same(rows: NDArray[np.int64], other: set[int]) -> bool:
+    both = sum(row in other for row in rows.tolist())
+    return both >= SAME * (len(rows) + len(other) - both)
 
 
 def _taste(trait: Trait, place: int, lived: Lived, rows: NDArray[np.int64], share: float, usual: float, lift: float, bits: float) -> Taste:

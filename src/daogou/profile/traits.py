@@ -30,6 +30,8 @@ from daogou.index.lexical import words
 ITEM = "item_id"
 """The attribute of a correction that speaks of one item."""
 NOT_TASTE = (ITEM, "available", "currency", "image", "created")
+ORDER = ("category", "tag", "number", "flag", "text")
+"""Kinds that describe, those that say most first: what a text says of the same events again is left out of tastes."""
 BANDS = 5
 SHARED = 10.0
 """Items for each distinct text from which on a text is a value, not a sentence."""
@@ -40,7 +42,7 @@ MOST_WORDS = 0.2
 """Share of the items; a word that more of them have is no style."""
 SHORTEST = 3
 """Signs of a Latin word."""
-EMPTY = frozenset(["and", "the", "for", "with", "from", "your", "you", "our", "are", "this", "that", "its", "per", "not", "all", "new", "plus"])
+EMPTY = frozenset("and the for with from your you our are this that its per not non all new plus including".split())  # noqa: SIM905
 EMPTY_SIGNS = frozenset("的了和是在与之及或个也都")
 FRESH_S = 600.0
 """How long counts may be old while the catalogue changes."""
@@ -76,7 +78,8 @@ class Traits:
 
     def __init__(self, catalogue: Catalogue, left_out: Collection[str] = ()) -> None:
         self.catalogue = catalogue
-        self.kinds = {name: kind for name, kind in catalogue.kinds.items() if name not in (*NOT_TASTE, *left_out) and kind not in ("image", "time")}
+        kinds = {name: kind for name, kind in catalogue.kinds.items() if name not in (*NOT_TASTE, *left_out) and kind in ORDER}
+        self.kinds = dict(sorted(kinds.items(), key=lambda pair: ORDER.index(pair[1])))
         self._held: OrderedDict[tuple[str, str], NDArray[np.bool_]] = OrderedDict()
         self._lock = threading.Lock()
         self._table: tuple[Table, int, float] | None = None
@@ -190,14 +193,14 @@ def _spread(
     for values, used in zip(of_text, used_N.tolist(), strict=True):
         for value in values:
             count[value] += used
-    total = max(int(used_N.sum()), 1)
-    low, high = (FEWEST_WORDS, MOST_WORDS * total) if parts is _style else (FEWEST, total)
+    n_items = len(codes_I)
+    low, high = (FEWEST_WORDS, MOST_WORDS * n_items) if parts is _style else (FEWEST, n_items)
     kept = {value: place for place, value in enumerate(sorted(value for value, n in count.items() if low <= n <= high))}
     where = [[kept[value] for value in values if value in kept] for values in of_text]
     start_N = np.concatenate([[0], np.cumsum([len(row) for row in where])]).astype(np.int64)
     index = np.array([place for row in where for place in row], np.int64)
     carries_NV = sp.csr_matrix((np.ones(len(index), np.float32), index, start_N), shape=(len(texts), len(kept)))
-    empty = sp.csr_matrix((1, len(kept)), dtype=np.float32)
+    empty = sp.csr_matrix(np.zeros((1, len(kept)), np.float32))
     return list(kept), sp.vstack([carries_NV, empty]).tocsr()[codes_I]  # −1 takes the last row
 
 

@@ -27,6 +27,8 @@ SAID = 0.4
 """Less than a deed counts: models of habits must not take a word for a purchase."""
 EVERY = 3
 NEAR = 3
+MOST_RAISED = 12
+"""Values that are raised at once: the newest."""
 LIKE = 10
 """Items that "more" of one item raises beside it."""
 
@@ -45,6 +47,10 @@ class Wishes(NamedTuple):
 
     def is_wrong(self, code: int) -> bool:
         return self.wrong_I is not None and code < len(self.wrong_I) and bool(self.wrong_I[code])
+
+    def wanted(self, codes: Iterable[int]) -> set[int]:
+        """Those that more is wanted of."""
+        return {code for code in codes if any(code < len(more_I) and more_I[code] for more_I in self.more)}
 
 
 NONE = Wishes()
@@ -84,8 +90,10 @@ def _either(a_I: Mask, b_I: Mask) -> Mask:
     return out_I
 
 
-def within(mask_I: Mask, n_items: int) -> Mask:
+def within(mask_I: Mask | None, n_items: int) -> Mask:
     """The mask for a catalogue of another length: what came since carries nothing yet."""
+    if mask_I is None:
+        return np.zeros(n_items, np.bool_)
     if len(mask_I) >= n_items:
         return mask_I[:n_items]
     return np.append(mask_I, np.zeros(n_items - len(mask_I), np.bool_))
@@ -98,7 +106,6 @@ def raised(order: Sequence[int], wanted: Collection[int], others: Iterable[int],
         wanted: those of `order` that are wanted already.
         others: what is wanted and not among the first k, best first.
     """
-    k = min(k, max(len(order), 1))
     window = list(order[:k])
     have = sum(code in wanted for code in window)
     extra = list(islice(others, min(k - have, math.ceil(k / EVERY))))
@@ -110,6 +117,14 @@ def raised(order: Sequence[int], wanted: Collection[int], others: Iterable[int],
         turn = bool(extra) and (not kept or len(out) == min(1, k - 1) or len(out) % EVERY == 1)
         out.append((extra if turn else kept).pop(0))
     return [*out, *dropped, *(code for code in order[k:] if code not in out)]
+
+
+def reordered(order: Sequence[int], wished: Wishes, k: int) -> list[int]:
+    """A list that keeps all its items: what is wrong last, and its first k places raised."""
+    right = [code for code in order if not wished.is_wrong(code)]
+    wanted = wished.wanted(right)
+    out = raised(right, wanted, (code for code in right[k:] if code in wanted), k) if wanted else right
+    return [*out, *(code for code in order if wished.is_wrong(code))]
 
 
 def in_turn(pools: Sequence[Iterable[int]], leave: Collection[int]) -> Iterator[int]:
