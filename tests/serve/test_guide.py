@@ -1,5 +1,7 @@
 """The guide over HTTP: turns, chips, limits, and what an erasure leaves of a conversation."""
 
+import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +67,16 @@ def test_an_erased_shopper_leaves_no_conversation(client: Client) -> None:
     name = ask(client, text="brand1", user_id="u1").json()["conversation_id"]
     assert client.delete("/v1/users/u1").status_code == 200
     assert ask(client, text="brand2", user_id="u1", conversation_id=name).json()["conversation_id"] != name
+
+
+def test_who_asks_for_events_gets_the_same_reply_as_events(client: Client) -> None:
+    whole = ask(client, text="brand1 的").json()
+    answer = client.post("/v1/guide", json={"text": "brand1 的"}, headers={"accept": "text/event-stream"})
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    events = [(name, json.loads(data)) for name, data in re.findall(r"^event: (\w+)\ndata: (.*)\n$", answer.text, re.MULTILINE)]
+    said = dict(events)
+    assert "".join(data["text"] for name, data in events if name == "reply") == whole["reply"]
+    assert said["understood"]["understood"] == whole["understood"] and [name for name, _ in events][-1] == "done"
+    assert [one["item_id"] for one in said["items"]["items"]] == [one["item_id"] for one in whole["items"]]
+    wrong = client.post("/v1/guide", json={}, headers={"accept": "text/event-stream"})
+    assert wrong.status_code == 400 and wrong.json()["extra"][0]["field"] == "text"  # before anything streams, an error is an error

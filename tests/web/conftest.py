@@ -1,5 +1,8 @@
 """A small grocery shop, made up: 200 goods, 160 households with habits of their own, and a trained release; served as `daogou serve --open` does."""
 
+import gzip
+import importlib.util
+import io
 import random
 import re
 import socket
@@ -7,14 +10,17 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import msgspec
+import polars as pl
 import pytest
 import uvicorn
 from litestar import Litestar
+from PIL import Image, ImageDraw
 
 from daogou.data.rows import Event, Item, User
 from daogou.scenario import Project, load_project
@@ -123,6 +129,12 @@ def app(project: Project) -> Litestar:
 
 @pytest.fixture(scope="session")
 def site(app: Litestar) -> Iterator[Site]:
+    with running(app) as site:
+        yield site
+
+
+@contextmanager
+def running(app: Litestar) -> Iterator[Site]:
     """The application on a free port of loopback."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -142,6 +154,72 @@ def client(site: Site) -> Iterator["Visitor"]:
     """A browser without scripts."""
     with Visitor(site.url) as visitor:
         yield visitor
+
+
+# ---- a wardrobe with photos ---------------------------------------------------------------------------------------------------------
+FASHION = Path(__file__).parents[2] / "examples" / "fashion" / "run.py"
+COLOURS = {"Red": (200, 30, 40), "Blue": (40, 70, 190), "Black": (25, 25, 28), "Green": (40, 140, 70), "White": (240, 240, 238)}
+KINDS = {
+    "Apparel > Topwear > Tshirts": [(12, 20), (48, 20), (48, 70), (12, 70)],
+    "Footwear > Shoes > Sports Shoes": [(5, 60), (25, 40), (55, 58), (55, 70), (5, 70)],
+    "Accessories > Bags > Handbags": [(15, 35), (45, 35), (52, 72), (8, 72)],
+}
+HOSTILE = """Red "><img src=x onerror=alert(1)><script>alert(2)</script> {{ 7*7 }} Tshirt"""
+
+
+def drawn(colour: tuple[int, int, int], outline: list[tuple[int, int]], n: int = 0) -> bytes:
+    """A photo of 60 × 80: one thing in one colour before white."""
+    out, picture = io.BytesIO(), Image.new("RGB", (60, 80), "white")
+    ImageDraw.Draw(picture).polygon([(x + n % 3, y - n % 2) for x, y in outline], fill=colour)
+    picture.save(out, "JPEG", quality=92)
+    return out.getvalue()
+
+
+def wardrobe_files(folder: Path, n: int = 90) -> None:
+    """Files as examples/fashion/README.md describes them, made up: every colour of every kind for men and women; one title is hostile."""
+    rows, kinds = [], list(KINDS)
+    for number in range(n):
+        colour, kind = list(COLOURS)[number % 5], kinds[number // 5 % 3]
+        gender = "Women" if number // 15 % 2 else "Men"
+        master, sub, article = kind.split(" > ")
+        facts = {"id": 1000 + number, "gender": gender, "masterCategory": master, "subCategory": sub, "articleType": article, "baseColour": colour}
+        title = HOSTILE if number == 0 else f"Acme {gender} {colour} {article[:-1]} {number}"
+        more = {"season": ["Summer", "Winter"][number % 2], "year": 2012.0 + number % 4, "usage": "Casual", "productDisplayName": title}
+        photo = None if number == 4 else b"this is no photo" if number == 9 else drawn(COLOURS[colour], KINDS[kind], number)
+        rows.append({**facts, **more, "image": photo})
+    frame = pl.DataFrame(rows, schema_overrides={"image": pl.Binary})
+    folder.mkdir()
+    frame.drop("articleType").write_parquet(folder / "fashion_products_subset.parquet")
+    frame.write_parquet(folder / "fashion_products_with_images.parquet")
+    with gzip.open(folder / "styles_full.csv.gz", "wb") as out:
+        frame.drop("image").write_csv(out)
+
+
+def example() -> Any:
+    """examples/fashion/run.py as a module."""
+    spec = importlib.util.spec_from_file_location("fashion_run", FASHION)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def wardrobe_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The shop that the fashion example makes of made-up files."""
+    pytest.importorskip("onnxruntime", reason="needs the extra vision")
+    folder = tmp_path_factory.mktemp("wardrobe")
+    wardrobe_files(folder / "data")
+    made: Project = example().prepare(folder / "data", folder / "shop", lambda *_: None)
+    return made
+
+
+@pytest.fixture(scope="session")
+def wardrobe(wardrobe_project: Project) -> Iterator[Site]:
+    app = create_app(wardrobe_project, open_access=True)
+    with running(app) as site:
+        app.state.live.engine.learn_meaning()
+        yield site
 
 
 class Visitor(httpx.Client):

@@ -316,7 +316,7 @@ def test_what_is_known_is_shown(client) -> None:
 
 
 # ---- safety ----------------------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("path", ["/cart", "/cart/take", "/seen", "/like", "/shopper", "/language"])
+@pytest.mark.parametrize("path", ["/cart", "/cart/take", "/seen", "/like", "/shopper", "/language", "/guide"])
 def test_a_form_without_its_token_changes_nothing(client, path: str) -> None:
     client.get("/")
     for fields in ({}, {"_csrf_token": "0" * 128}):

@@ -10,9 +10,11 @@ Every event's data is one JSON object on one line.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from litestar.response import Stream
+from litestar.response.base import ASGIResponse
 from msgspec import json
 
 from daogou.guide.dialogue import Reply
@@ -21,6 +23,17 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy that gathers before it passes on would undo the stream
 PIECE = re.compile(r"\s*(?:[^\s\u2e80-\uffff]+|[\u2e80-\uffff]{1,4})\s*")
 """A word with the space around it, or a few characters of a script that knows no spaces."""
+
+
+class Events(Stream):
+    """An answer of server-sent events, whatever the route sends otherwise."""
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        super().__init__(iter(content), headers=HEADERS, media_type=MEDIA_TYPE, status_code=200)
+
+    def to_asgi_response(self, *args: Any, **settings: Any) -> ASGIResponse:
+        """With our media type: the framework would take the route's."""
+        return super().to_asgi_response(*args, **{**settings, "media_type": MEDIA_TYPE})
 
 
 def wanted(accept: str) -> bool:

@@ -10,7 +10,6 @@ from litestar import Response, Router, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from litestar.response import Stream
 
 from daogou.data.rows import Item
 from daogou.errors import UsageError
@@ -76,14 +75,14 @@ def _show(page: Page, menu: Menu, *, failed: str = "", said: str = "", status_co
         items=items,
         any_item=next(iter(items.values()), None),
         examples=menu.of(page.services.live.engine.catalogue)[:EXAMPLES],
-        sees=photos.readable(),
+        sees=photos.readable() and page.services.live.engine.finder.sighted,
         failed=failed,
         draft=said,
     )
 
 
 @post("/guide", **OPEN, status_code=200, request_max_body_size=FORM_BYTES)
-async def say(page: Asked, menu: Shared, turns: Pace) -> Response[Any] | Stream:
+async def say(page: Asked, menu: Shared, turns: Pace) -> Response[Any]:
     """One turn. The answer streams where the browser asks for events; else the page is shown again, with the answer at its end."""
     streams = stream.wanted(page.request.headers.get("accept", ""))
     said = Said("", b"", (), anew=False)

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from litestar.response import Stream
 from litestar.template.base import csrf_token
 from msgspec.json import encode
 
@@ -78,9 +77,9 @@ class Page:
         """A piece of a page as text."""
         return _environment().get_template(template).render({**self._context(), **context})
 
-    def streamed(self, events: Iterable[bytes]) -> Stream:
+    def streamed(self, events: Iterable[bytes]) -> stream.Events:
         """Server-sent events, with the visit as every answer carries it."""
-        return self._with_visit(Stream(iter(events), media_type=stream.MEDIA_TYPE, headers=stream.HEADERS, status_code=200))
+        return self._with_visit(stream.Events(events))
 
     def redirect(self, to: str) -> Response[str]:
         """To another page of our own after a form was sent; htmx loads it whole."""
