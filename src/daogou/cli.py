@@ -220,6 +220,8 @@ def evaluate(
             seeds=seeds,
             threads=project.training.threads,
             progress=progress,
+            vectors=project.directory / "vectors",
+            photos=project.directory / "photos",
             command=shlex.join(["daogou", *sys.argv[1:]]),
         )
     if report:
@@ -291,6 +293,7 @@ def similar(
 @app.command()
 def ask(
     text: Annotated[str, typer.Argument(help="What is looked for, in Chinese or English. For more turns: --chat.")] = "",
+    image: Annotated[Path | None, typer.Option(help="A photo as the question, or beside the words: JPEG, PNG or WebP.")] = None,
     user: Annotated[str | None, typer.Option(help="Shopper; a guest if left out.")] = None,
     filter: Annotated[str, typer.Option(help="What may be shown in any case, in the filter language.")] = "",
     locale: Annotated[str, typer.Option(help="en or zh; the text's own language if left out.")] = "",
@@ -312,11 +315,14 @@ def ask(
         return "\n".join(line for line in (reply.reply, options, chips, *lines) if line)
 
     with _engine(directory) as (engine, _), _guide(directory) as ask:
-        engine.learn_meaning()
+        photo = None if image is None else _photo(image)
+        with _progress() as progress:
+            engine.learn_meaning(photos=photo is not None, progress=progress)
         conversation = None
-        for words in [text, *(sys.stdin if chat else ())] if text or not chat else sys.stdin:
-            reply = ask(engine, Question(text=words[:10_000], user_id=user, filter=filter, locale=locale or None, k=k, conversation_id=conversation))
-            conversation = reply.conversation_id
+        for words in [text, *(sys.stdin if chat else ())] if text or photo is not None or not chat else sys.stdin:
+            question = Question(text=words[:10_000], image=photo, user_id=user, filter=filter, locale=locale or None, k=k, conversation_id=conversation)
+            reply = ask(engine, question)
+            conversation, photo = reply.conversation_id, None
             _print(reply, as_json, spoken(reply))
 
 
@@ -385,14 +391,36 @@ def backup(to: Annotated[Path, typer.Argument(help="File to write.")], directory
     typer.echo(f"{to}: {to.stat().st_size:,} bytes")
 
 
+def _photo(file: Path) -> str:
+    """The file in base64, as the API takes it; what it may be is judged there."""
+    from base64 import b64encode
+
+    from daogou.guide.dialogue import MOST_PHOTO
+
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MOST_PHOTO // 4 * 3 + 1)
+    except OSError as e:
+        raise UsageError(f"the photo cannot be read ({e.strerror})", expected="a JPEG, PNG or WebP file", fix="name another file", where=str(file)) from e
+    return b64encode(data).decode()
+
+
 @contextmanager
 def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
     from daogou.engine import Engine
     from daogou.release import open_current
 
     with _project(directory, read_only=True) as (project, scenario, store):
-        vectors = project.directory / "vectors"
-        yield Engine(open_current(project.releases), scenario, store, text_encoder=project.serving.text_encoder, vectors=vectors), scenario
+        engine = Engine(
+            open_current(project.releases),
+            scenario,
+            store,
+            text_encoder=project.serving.text_encoder,
+            image_encoders=project.serving.image_encoders,
+            photos=project.directory / "photos",
+            vectors=project.directory / "vectors",
+        )
+        yield engine, scenario
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The cache changes nothing but the time: the same vectors with it and without, and only what changed is encoded again."""
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,3 +114,18 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     one.asked.clear()
     cache.encode(one, texts, tmp_path)
     assert len(one.asked) == cache.BATCH
+
+
+def test_what_is_forgotten_leaves_no_byte(tmp_path: Path) -> None:
+    one, other = Counting(), Counting()
+    other.version = "2"  # type: ignore[misc]
+    for encoder_ in (one, other):
+        cache.encode(encoder_, TEXTS, tmp_path)
+    key = hashlib.sha256(b"a mug").digest()
+    assert sum(key in file.read_bytes() for file in tmp_path.iterdir()) >= 2  # the control: it was there
+    assert cache.forget(tmp_path, ["a mug", "a mug", "something else"]) == 2
+    assert not any(key in file.read_bytes() for file in tmp_path.iterdir())
+    one.asked.clear()
+    cache.encode(one, TEXTS, tmp_path)
+    assert one.asked == ["a mug"], "the others stay"
+    assert cache.forget(tmp_path / "nowhere", ["a mug"]) == 0

@@ -104,6 +104,29 @@ def test_a_finished_fit_is_not_done_again(tmp_path):
     assert same(first, second) and not told
 
 
+@pytest.mark.parametrize("name", ["now.safetensors", "best.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", [b"", b"half of wh", None])
+def test_a_damaged_checkpoint_begins_anew(tmp_path, name, damage):
+    """As a power cut may leave one."""
+    first, second = line(), line()
+    train(first, Run(seed=3, checkpoint=tmp_path))
+    (file,) = tmp_path.glob(f"*/epoch-*/{name}")
+    file.unlink() if damage is None else file.write_bytes(damage)
+    train(second, Run(seed=3, checkpoint=tmp_path))
+    assert same(first, second)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_fit(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    first, second = line(), line()
+    train(first, Run(seed=3))
+    monkeypatch.setattr("daogou.networks.loop.save_file", full)
+    train(second, Run(seed=3, checkpoint=tmp_path))
+    assert same(first, second)
+
+
 def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
     model, told = line(), []
     train(line(), Run(checkpoint=tmp_path), of="a" * 64)

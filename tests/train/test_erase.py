@@ -1,6 +1,7 @@
 """Erasing a person: equal to having never known them, in rows, models and every byte of the project's files."""
 
 import hashlib
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from daogou.data.dataset import Dataset
 from daogou.data.rows import Event, Item, User
+from daogou.encode import cache, encoder
 from daogou.engine import Engine, Request
 from daogou.errors import ReleaseError
 from daogou.release import Release, current_id, list_releases, open_current, open_release
@@ -218,13 +220,20 @@ def test_a_person_who_is_also_an_item_goes_from_both(project: Project, store: St
         (project.directory / "toy.toml").read_text("utf-8").replace('name = "toy"', 'name = "toy"\npeople = "person"'), "utf-8"
     )
     social = replace(scenario, people="person")
-    store.put_items([Item(item_id=PERSON, title="A person", kind="person")])
+    store.put_items([Item(item_id=PERSON, title="A person", kind="person", attributes={"about": "paints"})])
+    vectors = project.directory / "vectors"
+    cache.encode(encoder("ngram"), ["A person", "paints", "Item 1"], vectors)
+    (project.directory / "checkpoints").mkdir()
     store.add_events([Event(user_id=f"u{n}", item_id=PERSON, event="purchase", time=1_700_500_000_000_000 + n) for n in range(10, 20)])
     train(project, store, social)
     assert PERSON in live(project).items
     receipt = erase(project, store, PERSON)
     assert set(receipt.models.values()) == {"refitted"}
     assert traces(project.directory, PERSON) == []
+    assert receipt.vectors == 2
+    kept = b"".join(file.read_bytes() for file in vectors.iterdir())
+    assert [sha256(text).digest() in kept for text in (b"A person", b"paints", b"Item 1")] == [False, False, True]
+    assert not (project.directory / "checkpoints").exists()
     erased = weights(live(project))
     train(project, store, social)
     assert erased == weights(live(project))

@@ -1,6 +1,7 @@
 """daogou evaluate: rankers by name beside the models, what each cost, and nothing of the test window read before it is time."""
 
 from dataclasses import replace as changed
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,17 @@ def test_rankers_stand_beside_the_models_with_what_they_cost(data: Dataset, rank
     for name in ("ease", "ranked", "logit"):
         assert out[name]["fit_s"] > 0
         assert out[name]["peak_mib"] > 50
+
+
+def test_vectors_are_kept_for_the_next_time(data: Dataset, scenario: Scenario, tmp_path: Path) -> None:
+    reading = replace(scenario, models={**scenario.models, "content": {"text_encoder": "ngram"}})
+    told: list[str] = []
+    for _ in range(2):
+        told.append("again")
+        experiment(data, reading, models=("content",), threads=1, vectors=tmp_path, progress=lambda step, *_: told.append(step))
+    assert [path.suffix for path in tmp_path.iterdir()] == [".sqlite3"]
+    first, second = " ".join(told).split("again")[1:]
+    assert "encode: ngram" in first and "encode: ngram" not in second
 
 
 def test_a_ranker_that_cannot_be_learned_is_a_warning(data: Dataset, rankers: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None =
     Args:
         directory: of the cache; None = encode everything.
     """
-    keys = [hashlib.sha256(thing.encode("utf-8", "surrogatepass") if isinstance(thing, str) else thing).digest() for thing in things]
+    keys = [_key(thing) for thing in things]
     place = {key: n for n, key in enumerate(keys)}  # of equal things the last: all have one vector
     if directory is None:
         found: dict[bytes, bytes] = {}
@@ -40,6 +40,31 @@ def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None =
     out_ND, mask_N = np.zeros((len(keys), one.dim), np.float32), np.array([len(row) > 0 for row in rows], np.bool_)
     out_ND[mask_N] = np.frombuffer(b"".join(rows), np.float16).reshape(-1, one.dim)
     return out_ND, mask_N
+
+
+def forget(directory: Path, things: Sequence[str | bytes]) -> int:
+    """Takes these texts and photos out of every cache of the directory; how many rows there were. Their bytes are overwritten.
+
+    Raises:
+        OSError: a cache is in use for longer than a minute, or cannot be written.
+    """
+    gone = 0
+    for path in sorted(directory.glob("*.sqlite3")):
+        try:
+            with closing(_open(path)) as db:
+                db.execute("PRAGMA secure_delete = ON")
+                with db:
+                    gone += sum(db.execute("DELETE FROM vectors WHERE key = ?", (_key(thing),)).rowcount for thing in dict.fromkeys(things))
+                busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.DatabaseError as e:
+            raise OSError(f"{path.name}: {e}") from e
+        if busy:
+            raise OSError(f"{path.name} is being read")
+    return gone
+
+
+def _key(thing: str | bytes) -> bytes:
+    return hashlib.sha256(thing.encode("utf-8", "surrogatepass") if isinstance(thing, str) else thing).digest()
 
 
 def _through(directory: Path, one: Encoder, things: Sequence[str | bytes], place: dict[bytes, int], progress: Progress | None) -> dict[bytes, bytes]:

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import structlog
 from msgspec import Meta
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from daogou.config import Config, hyper
@@ -19,6 +21,8 @@ from daogou.contract import Run
 from daogou.errors import TrainingError
 from daogou.networks import weights
 from daogou.networks.backend import Step, keras, training_step
+
+log = structlog.get_logger("daogou.networks")
 
 Batches = Callable[[np.random.Generator], Iterator[Sequence[np.ndarray]]]
 "One epoch of batches from a generator of random numbers."
@@ -86,7 +90,10 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
                 run.progress(f"{label} validation {figure:.4f}", steps, steps)
         state.epoch += 1
         if home:
-            _keep(objective, optimizer, best, state, home)
+            try:
+                _keep(objective, optimizer, best, state, home)
+            except (OSError, SafetensorError) as e:  # a full disk: worth going on without, not worth the fit
+                log.warning("no checkpoint was kept", found=f"{type(e).__name__}: {e}")
     weights.write(objective, best)
     return state
 
@@ -135,12 +142,17 @@ def _resume(objective: Any, optimizer: Any, home: Path | None) -> tuple[Fitted, 
     """State of an interrupted run, or of the beginning."""
     if home is None or not (home / "current").exists():
         return Fitted(), weights.read(objective)
-    kept = home / (home / "current").read_text("ascii")
-    weights.write(objective, load_file(kept / "now.safetensors"), random=True)
-    slots = load_file(kept / "optimizer.safetensors")
+    try:
+        kept = home / (home / "current").read_text("ascii")
+        now, slots, best = (load_file(kept / f"{name}.safetensors") for name in ("now", "optimizer", "best"))
+        state = msgspec.json.decode((kept / "state.json").read_bytes(), type=Fitted)
+    except (OSError, ValueError, SafetensorError, msgspec.MsgspecError) as e:  # after a power cut a checkpoint may be half on disk
+        log.warning("a checkpoint is damaged: the fit begins anew", found=f"{type(e).__name__}: {e}")
+        return Fitted(), weights.read(objective)
+    weights.write(objective, now, random=True)
     for n, variable in enumerate(optimizer.variables):
         variable.assign(slots[f"{n:03d}"])
-    return msgspec.json.decode((kept / "state.json").read_bytes(), type=Fitted), load_file(kept / "best.safetensors")
+    return state, best
 
 
 def _keep(objective: Any, optimizer: Any, best: dict[str, np.ndarray], state: Fitted, home: Path) -> None:

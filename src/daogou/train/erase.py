@@ -24,13 +24,14 @@ from daogou.contract import Additive, Mask, Recommender
 from daogou.data import quarantine
 from daogou.data.dataset import Dataset
 from daogou.data.vocab import Vocabulary
+from daogou.encode import cache
 from daogou.errors import ReleaseError
 from daogou.release import Fitted, Manifest, current_id, list_releases, read_manifest, verify
 from daogou.scenario import Project, Scenario
 from daogou.store import Receipt as Rows
 from daogou.store import Store
 from daogou.train import release as releases
-from daogou.train.fit import build, check, circumstances, rankers_without, snapshot
+from daogou.train.fit import build, check, circumstances, discard_checkpoints, rankers_without, snapshot
 
 log = structlog.get_logger("daogou.train")
 
@@ -45,6 +46,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     "What the store erased, and whether its files were read afterwards."
     quarantined: int
     "Rejected import rows that named the person."
+    vectors: int
+    "Cached vectors of the texts and photo of the item that is the person."
     models: dict[str, str]
     "Model or `rankers/NAME` → `subtracted`, `refitted` or `removed`; empty where no release held anything of them."
     release: str | None
@@ -82,9 +85,12 @@ def erase(project: Project, store: Store, user_id: str) -> Receipt:
     started = time.perf_counter()
     scenario = project.load_scenario()
     profile = _profile(store, scenario, user_id)
+    said = _said(project, store, profile)
     learned = _learned(project, store, scenario, user_id, profile)
     rows = store.erase_user(user_id, items=profile)
     rejected = quarantine.forget(project.quarantine, user_id)
+    vectors = cache.forget(project.directory / "vectors", said) if said else 0
+    discard_checkpoints(project)
     models: dict[str, str] = {}
     retired: list[str] = []
     if learned is not None and not learned.nothing:
@@ -97,6 +103,7 @@ def erase(project: Project, store: Store, user_id: str) -> Receipt:
         user_id_sha256=hashlib.sha256(user_id.encode()).hexdigest(),
         rows=rows,
         quarantined=rejected,
+        vectors=vectors,
         models=models,
         release=live,
         retired=tuple(retired),
@@ -109,6 +116,19 @@ def _profile(store: Store, scenario: Scenario, user_id: str) -> list[str]:
     """The item that is this person, where the scenario says that people are items."""
     item = store.item(user_id) if scenario.people else None
     return [user_id] if item is not None and item.kind == scenario.people else []
+
+
+def _said(project: Project, store: Store, profile: list[str]) -> list[str | bytes]:
+    """The texts and photo of the item that is the person, as encoders read them."""
+    said: list[str | bytes] = []
+    for item in store.items(profile):
+        row = msgspec.to_builtins(item)
+        said += [str(value) for value in (*row.values(), *item.attributes.values()) if isinstance(value, str | int | float)]
+        if isinstance(item.image, str) and (project.directory / "photos").is_dir():
+            from daogou.encode.photos import Gallery  # an optional part
+
+            said.append(Gallery(project.directory / "photos").read(item.image))
+    return said
 
 
 def _learned(project: Project, store: Store, scenario: Scenario, user_id: str, profile: list[str]) -> _Learned | None:

@@ -5,7 +5,9 @@ What `daogou evaluate` runs. Nothing here reads the test targets before every we
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -41,6 +43,8 @@ def experiment(
     seeds: int = 1,
     threads: int = 0,
     progress: Progress | None = None,
+    vectors: Path | None = None,
+    photos: Path | None = None,
     command: str = "",
 ) -> Report:
     """Compares models on `data`.
@@ -51,6 +55,8 @@ def experiment(
             ranker's name for a learned ranker over them; empty = the scenario's and their blend.
         seeds: fits of each model that differ in the seed alone; figures are means over them.
 
+        vectors: as in `contract.Run`, and so `photos`.
+
     Raises:
         UnknownName: a model that is neither in the scenario nor installed, or an unknown protocol.
         TrainingError: no model could be fitted.
@@ -58,7 +64,8 @@ def experiment(
     names = list(dict.fromkeys(models or (*scenario.models, BLEND)))
     threads = threads or os.cpu_count() or 1
     with threadpool_limits(limits=threads):
-        runs = [_Protocol(data, scenario, name, names, seeds, threads, progress) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
+        run = Run(threads=threads, progress=progress, vectors=vectors, photos=photos)
+        runs = [_Protocol(data, scenario, name, names, seeds, run) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
     first = runs[0]
     best = first.comparison.order()[0]
     groups = [name for name in scenario.evaluation.groups if name in first.parts.test.queries.attributes]
@@ -83,7 +90,7 @@ def experiment(
 class _Protocol:
     """Every model under one protocol."""
 
-    def __init__(self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], seeds: int, threads: int, progress: Progress | None) -> None:
+    def __init__(self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], seeds: int, run: Run) -> None:
         how = scenario.evaluation
         self.warnings = list[str]()
         self.parts: Split = cut(data, how, protocol=protocol, warn=self.warnings.append)
@@ -102,7 +109,7 @@ class _Protocol:
         everything = msgspec.structs.replace(scenario, models={name: {} for name in everyone} | settings)
         found: dict[str, list[Result]] = {}
         for seed in range(seeds):
-            fitted = self._fit(everything, everyone, Run(seed=seed, threads=threads, progress=progress))
+            fitted = self._fit(everything, everyone, replace(run, seed=seed))
             scorers: dict[str, Scorer] = dict(fitted)
             blended = {name: model for name, model in fitted.items() if name in wanted}
             if (BLEND in names or rankers) and len(blended) > 1:
@@ -111,19 +118,17 @@ class _Protocol:
                 scorers[BLEND] = Blend(blended, weights, repeats=self.repeats)
                 self._spent(BLEND, spent)
             if rankers and blended:
-                scorers |= self._ranked(scenario, rankers, blended, weights if len(blended) > 1 else dict.fromkeys(blended, 1.0), seed, threads)
+                scorers |= self._ranked(scenario, rankers, blended, weights if len(blended) > 1 else dict.fromkeys(blended, 1.0), replace(run, seed=seed))
             for n, (name, scorer) in enumerate(scorers.items()):
-                if progress:
-                    progress(f"{protocol}: evaluate {name}", n, len(scorers))
+                if run.progress:
+                    run.progress(f"{protocol}: evaluate {name}", n, len(scorers))
                 found.setdefault(name, []).append(evaluate(scorer, self.parts.test, repeats=self.repeats, catalogue=catalogue))
             if seed == 0:
                 for kind, targets in self.parts.apart.items():
                     self.apart[kind] = {name: evaluate(scorer, targets, repeats=self.repeats) for name, scorer in scorers.items()}
         self.comparison: Comparison = compare({name: over_seeds(results) for name, results in found.items()}, baseline="recent")
 
-    def _ranked(
-        self, scenario: Scenario, names: Sequence[str], models: dict[str, Recommender], weights: Mapping[str, float], seed: int, threads: int
-    ) -> dict[str, Scorer]:
+    def _ranked(self, scenario: Scenario, names: Sequence[str], models: dict[str, Recommender], weights: Mapping[str, float], run: Run) -> dict[str, Scorer]:
         """Rankers over the models, learned from validation; one that cannot be is a warning of the report."""
         learned: dict[str, Scorer] = {}
         for name in names:
@@ -135,7 +140,7 @@ class _Protocol:
                         partial(build_ranker, scenario, name),
                         self.parts.train,
                         self.parts.validation,
-                        Run(seed=seed, threads=threads),
+                        replace(run, progress=None),
                         repeats=self.repeats,
                         request_time=self.parts.about["protocol"] == "time",
                     )

@@ -5,9 +5,10 @@ Axes: B queries, I items.
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ log = structlog.get_logger("daogou.train")
 
 NOT_MODELS = ("blend", "ranked")
 """Words that `--models` takes for combinations of models."""
+CHECKPOINTS = "checkpoints"
+"""Folder of a project in which networks keep how far they are, until the training is done."""
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +97,8 @@ def train(
 ) -> Trained:
     """Trains the scenario's models into a new release and, if it passes the gate, makes it the live one.
 
+    A training that was ended from outside, however roughly, goes on where its networks stood when the same is asked of the same data again.
+
     Args:
         models: which of the scenario's models; None = the project's choice, else all.
         seed: None = the project's.
@@ -106,7 +111,7 @@ def train(
     """
     started = time.perf_counter()
     seed = project.training.seed if seed is None else seed
-    training = _Training(scenario, circumstances(project, seed, progress))
+    training = _Training(scenario, replace(circumstances(project, seed, progress), checkpoint=project.directory / CHECKPOINTS))
     fresh = {name: partial(build, scenario, name) for name in _chosen(project, scenario, models)}
     for make in fresh.values():
         make()  # wrong settings are found before any work
@@ -128,6 +133,7 @@ def train(
         about = _about(data, training, timed, honest.metrics, parts)
         about = msgspec.structs.replace(about, rankers=places, notes=(*about.notes, *notes))
         manifest = releases.write(project.releases, fitted, data.items, blends, about, rankers)
+        discard_checkpoints(project)
         directory = project.releases / manifest.id
         check(directory, scenario, store)
         refused = _refused(project, manifest, scenario, parts, honest, data.items)
@@ -165,6 +171,11 @@ def circumstances(project: Project, seed: int, progress: Progress | None = None)
         vectors=project.directory / "vectors",
         photos=project.directory / "photos",
     )
+
+
+def discard_checkpoints(project: Project) -> None:
+    """What networks learned in a training that was not finished; the next one begins anew."""
+    shutil.rmtree(project.directory / CHECKPOINTS, ignore_errors=True)
 
 
 def build(scenario: Scenario, name: str) -> Recommender:

@@ -90,7 +90,7 @@ def compare_unseen(new: Scorer, live: Scorer, live_release: Release, items: Voca
 
 
 class _Padded:
-    """A scorer of an older vocabulary: items that came later score −inf."""
+    """A scorer of an older vocabulary: items that came later score −inf. Ranks are the same without; AUC is a share of all candidates, theirs included."""
 
     def __init__(self, scorer: Scorer, n_items: int) -> None:
         self.scorer, self.n_items = scorer, n_items
