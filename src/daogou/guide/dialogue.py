@@ -540,6 +540,8 @@ class _Turn:
             out.append(self._say("popular"))
         elif state.constraints:
             out.append(self._say("found few" if total <= self.question.k else "found", n=str(total), es="es" if total == 1 else ""))
+        else:
+            out.append(self._say("near"))
         if question is not None:
             out.append(question.text)
         return " ".join(out) if not self.chinese else "".join(out)

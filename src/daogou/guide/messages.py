@@ -6,6 +6,7 @@ WORDS: dict[str, dict[str, str]] = {
     "popular": {
         "en": "Tell me what you are looking for: kind, colour, price, for whom. Here is something to begin with.",
         "zh": "告诉我你想找什么：品类、颜色、价格、送给谁。先看看这些。"},
+    "near": {"en": "This comes closest to what you said.", "zh": "这些与你说的最接近。"},
     "nothing": {"en": "I found nothing for “{text}”. Here is something else from the shop.", "zh": "没有找到“{text}”，先看看店里的其他{things}。"},
     "none": {"en": "Nothing here meets all of that, and I will not show what you ruled out.", "zh": "没有完全符合的{things}，你排除的我不会推荐。"},
     "relaxed": {"en": "Nothing met everything you asked for, so I left out: {what}.", "zh": "没有完全符合的，我放宽了：{what}。"},

@@ -17,8 +17,9 @@ _LATIN = r"(?![a-z])"
 _CUR = "(?:" + "|".join(re.escape(word) + (_LATIN if word[-1].isascii() and word[-1].isalpha() else "") for word in sorted(_CODE, key=len, reverse=True)) + ")"
 _DIGIT = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _UNIT = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
-_N = r"(?:\d{1,3}(?:,\d{3}){1,3}(?:\.\d{1,4})?|\d{1,10}(?:\.\d{1,4})?|[〇零一二两三四五六七八九十百千万]{0,8}[十百千万][〇零一二两三四五六七八九十百千万]{0,8})"
-_OTHER = r"(?!\s*(?:%|cm\b|mm\b|kg\b|g\b|ml\b|oz\b|inch|in\b|lbs?\b|years?\b|months?\b|days?\b|码|号|寸|英寸|厘米|公斤|斤|克|毫升|岁|天|个月|年|\d|\.\d))"
+_N = r"(?:\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,4})?|\d{1,10}(?:\.\d{1,4})?|[〇零一二两三四五六七八九十百千万]{0,8}[十百千万][〇零一二两三四五六七八九十百千万]{0,8})"
+_UNITS = r"%|cm\b|mm\b|kg\b|g\b|ml\b|oz\b|inch|in\b|lbs?\b|years?\b|months?\b|days?\b|码|号|寸|英寸|厘米|公斤|斤|克|毫升|岁|天|个月|年"
+_OTHER = rf"(?!\s*(?:{_UNITS}|\d|\.\d|,\d|e[+-]?\d))"
 """What says that a number is no price."""
 _BARE = rf"(?:{_CUR}\s*)?{_N}\s*(?:k(?![a-z])|千|万)?(?:\s*{_CUR})?{_OTHER}"
 _UNDER = (

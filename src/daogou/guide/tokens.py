@@ -13,6 +13,7 @@ _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:'[a-z]+)?")
 T = TypeVar("T")
 _POSSESSIVE = ("'s", "'")
 BREAKS = frozenset(",.;!?，。；！？、\n|/()（）")
+_INSTEAD = {"Cc": " ", "Cs": " ", "Co": " ", "Cn": " ", "Cf": ""}
 _SAME = str.maketrans({"’": "'", "‘": "'", "＇": "'", "`": "'"})
 
 
@@ -25,9 +26,9 @@ class Token(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Unicode NFKC, lower case, one kind of apostrophe, no control signs, spaces single."""
+    """Unicode NFKC, lower case, one kind of apostrophe, no control signs, nothing that is not seen (marks of direction, joiners), spaces single."""
     folded = unicodedata.normalize("NFKC", text).lower().translate(_SAME)
-    return re.sub(r"\s+", " ", "".join(" " if unicodedata.category(sign) in ("Cc", "Cs", "Co", "Cn") else sign for sign in folded)).strip()
+    return re.sub(r"\s+", " ", "".join(_INSTEAD.get(unicodedata.category(sign), sign) for sign in folded)).strip()
 
 
 def tokens(cleaned: str) -> list[Token]:
@@ -63,7 +64,8 @@ class Names(Generic[T]):
 
     def __init__(self, names: Iterable[tuple[str, T]] = ()) -> None:
         self._of: dict[tuple[str, ...], list[T]] = {}
-        self._longest = 0
+        self._longest: dict[str, int] = {}
+        "Of the names that begin with a token: most places of a text begin none, and should cost nothing."
         for name, thing in names:
             self.add(name, thing)
 
@@ -73,7 +75,7 @@ class Names(Generic[T]):
             found = self._of.setdefault(parts, [])
             if thing not in found:
                 found.append(thing)
-            self._longest = max(self._longest, len(parts))
+            self._longest[parts[0]] = max(self._longest.get(parts[0], 0), len(parts))
 
     def exact(self, name: str) -> list[T]:
         """What has exactly this name."""
@@ -81,8 +83,7 @@ class Names(Generic[T]):
 
     def at(self, found: list[Token], n: int) -> tuple[list[T], int]:
         """The things whose name begins at token `n`, and the number of tokens of the longest such name (0 = none)."""
-        for length in range(min(self._longest, len(found) - n), 0, -1):
-            run = found[n : n + length]
-            if things := self._of.get(tuple(token.key for token in run)):
+        for length in range(min(self._longest.get(found[n].key, 0), len(found) - n), 0, -1):
+            if things := self._of.get(tuple(token.key for token in found[n : n + length])):
                 return things, length
         return [], 0

@@ -150,6 +150,8 @@ def _referred(cleaned: str, out: Understood, used: list[bool]) -> None:
     if match and not any(used[match.start() : match.end()]):
         word, number, chinese = match.groups()
         digits = number or (chinese if chinese and chinese.isdigit() else "")
+        if digits and not int(digits):
+            return  # before the first there is none; -1 would be the last
         out.about = int(digits) - 1 if digits else listed("ordinals").index(word) if word else _CHINESE.index(chinese)
         used[match.start() : match.end()] = [True] * (match.end() - match.start())
 
