@@ -78,9 +78,12 @@ def _erase(user_id: str, services: Services) -> Any:
     services.chats.forget(user_id)
     with services.erasing:
         if services.erase is None:
-            return services.store.erase_user(user_id)
+            rows = services.store.erase_user(user_id)
+            services.live.engine.forget()
+            return rows
         receipt = services.erase(services.project, services.store, user_id)
         services.live.look()
+        services.live.engine.forget()
         return receipt
 
 
