@@ -65,6 +65,19 @@ def test_unseen_targets_can_refuse_and_can_lift_a_refusal() -> None:
     assert refusal(manifest(0.1), manifest(0.2), GATE, unseen(0.05, 0.01, n=10)) != ""  # too few to say
 
 
+def test_what_shoppers_are_shown_is_compared() -> None:
+    """A release with a ranker is its ranker's order, on either side."""
+
+    def shown(blend: float, ranked: float | None) -> Manifest:
+        made = manifest(blend)
+        return made if ranked is None else replace(made, metrics=made.metrics | {"ranked": manifest(ranked).metrics["blend"]})
+
+    assert refusal(shown(0.2, 0.3), shown(0.2, None), GATE) == ""
+    assert "ndcg@10 is 0.2000" in refusal(shown(0.3, 0.2), shown(0.2, 0.3), GATE)  # a better blend that nobody sees
+    assert "below the live release's 0.3000" in refusal(shown(0.2, None), shown(0.2, 0.3), GATE)  # the ranker is gone
+    assert refusal(shown(0.1, 0.3), shown(0.3, 0.3), GATE) == ""
+
+
 def test_coverage_counts_also_where_the_new_models_are_better() -> None:
     assert "reach" in refusal(manifest(0.3, 40), manifest(0.2, 100), GATE, unseen(0.05, 0.01))
 

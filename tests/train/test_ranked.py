@@ -114,6 +114,23 @@ def test_a_ranker_that_does_not_win_leaves_the_blend(project: Project, store: St
     assert Engine(live(project), blind, store).recommend(Request(placement="home", user_id="u1")).items
 
 
+def test_the_gate_compares_the_order_that_is_shown(project: Project, store: Store, shop: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the blends below it, which are the same in all of these releases."""
+    first = train(project, store, shop)
+    met: list[tuple[str, str]] = []
+
+    def meet(new: Any, old: Any, *_: Any, **__: Any) -> None:
+        met.append((type(new).__name__, type(old).__name__))
+
+    monkeypatch.setattr("daogou.train.fit.compare_unseen", meet)
+    lost = train(project, store, replace(shop, rankers={"ranked": {"trees": 1, "smallest_leaf": 100_000}}))
+    assert not lost.published
+    assert "ndcg@10" in lost.refused
+    assert live(project).manifest.id == first.release
+    assert train(project, store, shop).published
+    assert met == [("Blend", "Ranked"), ("Ranked", "Ranked")]
+
+
 def test_too_few_labels_leave_the_blend(project: Project, store: Store, shop: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daogou.train.nested.FEWEST", 10_000)
     assert any("have their answer among the candidates" in note for note in train(project, store, shop).notes)

@@ -34,7 +34,7 @@ from daogou.store import Store
 from daogou.train import release as releases
 from daogou.train.choose import Chooser
 from daogou.train.gate import compare_unseen, refusal
-from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, build_ranker, measure
+from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, as_tested, build_ranker, measure
 from daogou.train.memory import Peak
 from daogou.train.nested import Learned
 
@@ -379,11 +379,28 @@ def _refused(project: Project, new: Manifest, scenario: Scenario, parts: Split |
         return ""  # a live release that cannot be read is no better than the new one
     if live is None:
         return ""
-    place = next((place for place in scenario.placements if place.name in honest.blends and place.name in live.blends), None)
     unseen = None
-    if parts is not None and place is not None:
+    if parts is not None and (place := _compared(scenario, honest, live)):
         repeats = scenario.evaluation.repeats
-        mine, theirs = (Blend(models, blends[place.name], repeats=repeats) for models, blends in ((honest.models, honest.blends), (live.models, live.blends)))
-        if mine.models and theirs.models:
+        mine = _answer(honest.models, honest.blends, {name: one.ranked for name, one in honest.rankers.items()}, place, repeats)
+        theirs = _answer(live.models, live.blends, live.rankers, place, repeats)
+        if mine and theirs:
             unseen = compare_unseen(mine, theirs, live, items, parts.test, scenario.gate.metric, repeats=repeats)
     return refusal(new, live.manifest, scenario.gate, unseen)
+
+
+def _compared(scenario: Scenario, honest: Measured, live: Release) -> str:
+    """The placement at which two releases meet: one whose questions the protocol asks and that has a ranker, else the first that both blend; "" = none."""
+    both = [place for place in scenario.placements if place.name in honest.blends and place.name in live.blends]
+    ranked = (place.name for place in both if as_tested(place, scenario) and (place.name in honest.rankers or place.name in live.rankers))
+    return next(ranked, both[0].name if both else "")
+
+
+def _answer(
+    models: Mapping[str, Recommender], blends: Mapping[str, Mapping[str, float]], rankers: Mapping[str, Ranked], place: str, repeats: bool
+) -> Blend | Ranked | None:
+    """What orders the items of a placement; None where no model does."""
+    if place in rankers:
+        return rankers[place]
+    blend = Blend(models, blends[place], repeats=repeats)
+    return blend if blend.models else None

@@ -7,6 +7,8 @@ Three questions, each of which can refuse:
               Are they worse there by more than allowed?
     coverage  do its lists reach far fewer items?
 
+What is compared is what shoppers are shown: the learned ranker's order where a release has one, else the blend's.
+
 Axes: B queries, I items.
 """
 
@@ -68,7 +70,8 @@ def _narrower(new: Manifest, live: Manifest, gate: Gate) -> str:
 
 
 def _figure(metrics: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
-    value = metrics.get("blend", {}).get(name)
+    """Of what shoppers are shown: the ranker's order where the release has one, else the blend's."""
+    value = (metrics.get("ranked") or metrics.get("blend", {})).get(name)
     return float(value) if isinstance(value, int | float) else None
 
 

@@ -56,7 +56,7 @@ def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario,
     if blends:
         scorers["blend"] = Blend(models, next(iter(blends.values())), repeats=repeats)
     rankers, notes = _rankers(parts, models, blends, scenario, run)
-    if first := next((rankers[place.name] for place in scenario.placements if place.name in rankers and _as_tested(place, scenario)), None):
+    if first := next((rankers[place.name] for place in scenario.placements if place.name in rankers and as_tested(place, scenario)), None):
         scorers["ranked"] = first.ranked
     figures = {name: _figures(evaluate(scorer, test, repeats=repeats), scenario.gate.metric) for name, scorer in scorers.items()}
     return Measured(blends, figures, models, rankers, tuple(notes))
@@ -67,7 +67,7 @@ def _key(place: Placement, models: Mapping[str, Recommender], scenario: Scenario
     return (place.rank, place.about, repeats_at(place, scenario.evaluation), tuple(name for name in place.retrieve if name in models))
 
 
-def _as_tested(place: Placement, scenario: Scenario) -> bool:
+def as_tested(place: Placement, scenario: Scenario) -> bool:
     """Whether the protocol's own questions are those of this placement."""
     return place.about == "shopper" and repeats_at(place, scenario.evaluation) == scenario.evaluation.repeats
 
