@@ -58,6 +58,17 @@ def test_time_cuts_everyone_at_one_moment() -> None:
     assert set(s.test.queries.now_B) == {8 * DAY_US + 1}
 
 
+def test_time_takes_as_many_events_where_validation_cannot_be_as_long_as_the_test() -> None:
+    """Thirty busy days and a last tenth that trickles over a year."""
+    early = " ".join(f"u{n % 9}:{'abcdefghij'[n % 10]}@{n / 3}" for n in range(90))
+    data = log(early + " " + " ".join(f"u{n % 9}:{'abcdefghij'[(n + 5) % 10]}@{40 + 30 * n}" for n in range(10)))
+    s = split(data, repeats=True)
+    assert len(s.refit.events) == 90
+    assert len(s.train.events) == 80
+    with pytest.raises(DataError, match="smaller test_days"):
+        split(data, repeats=True, test_days=300)  # asked for in days: not silently something else
+
+
 def test_time_with_repeats_keeps_what_is_taken_again() -> None:
     data = log(LOG)
     assert asked(split(data, test_days=2, repeats=True).test, data) == {"u": ("abc", "a"), "v": ("ba", "c")}

@@ -87,7 +87,8 @@ def split(
     """Cuts `data` by `protocol`.
 
     Args:
-        test_days: length of the test window of `time`, in days; 0 starts it at the 0.9 quantile of event times. Validation is as long, before it.
+        test_days: length of the test window of `time`, in days; 0 starts it at the 0.9 quantile of event times. Validation is as long, before it; where
+            there are not so many days (with 0 alone), it has as many events.
         goal: events that count as targets; empty takes every event of positive weight.
         repeats: whether items that are already in the history count as targets. If not, they must be masked when ranking.
         seed: which users or items are held out (user-split, cold-items, cold-users).
@@ -221,11 +222,13 @@ def _windows(time_E: Times, test_days: float) -> tuple[int, int, int]:
         raise DataError("there is no event to split", expected="events of positive weight", fix="import events, or give their names a weight in the scenario")
     end = int(time_E.max()) + 1
     test = end - round(test_days * DAY_US) if test_days > 0 else int(np.quantile(time_E, TEST_QUANTILE, method="higher"))
-    validation = test - (end - test)
-    if int(time_E.min()) >= validation:
+    first, validation = int(time_E.min()), test - (end - test)
+    if first >= validation and test_days <= 0:  # a few late events stretch the test window beyond everything before it
+        validation = int(np.quantile(time_E, 2 * TEST_QUANTILE - 1, method="higher"))
+    if not first < validation < test:
         raise DataError(
             f"no event lies before the validation window, which starts at {_date(validation)}",
-            expected=f"a test window shorter than a third of the time that the events cover ({(end - int(time_E.min())) / DAY_US:.1f} days)",
+            expected=f"a test window shorter than a third of the time that the events cover ({(end - first) / DAY_US:.1f} days)",
             fix="set a smaller test_days, or use the leave-one-out protocol for events without real times",
         )
     return validation, test, end
