@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw
 from daogou.data.rows import Event, Item, User
 from daogou.scenario import Project, load_project
 from daogou.serve.app import create_app
+from daogou.serve.web import guide
 from daogou.store import Store
 from daogou.train.fit import train
 
@@ -124,7 +125,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def app(project: Project) -> Litestar:
-    return create_app(project, open_access=True)
+    return patient(project)
+
+
+def patient(project: Project) -> Litestar:
+    """An application that lets one address ask the guide as often as these tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guide, "BURST", 10_000.0)
+        return create_app(project, open_access=True)
 
 
 @pytest.fixture(scope="session")
@@ -216,10 +224,39 @@ def wardrobe_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def wardrobe(wardrobe_project: Project) -> Iterator[Site]:
-    app = create_app(wardrobe_project, open_access=True)
+    app = patient(wardrobe_project)
     with running(app) as site:
         app.state.live.engine.learn_meaning()
         yield site
+
+
+@pytest.fixture
+def shopper(wardrobe: Site) -> Iterator["Visitor"]:
+    """A browser without scripts in the wardrobe."""
+    with Visitor(wardrobe.url) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def stranger(wardrobe: Site) -> Iterator["Visitor"]:
+    """Another one."""
+    with Visitor(wardrobe.url) as visitor:
+        yield visitor
+
+
+@pytest.fixture
+def green_bag() -> bytes:
+    """A photo of a thing that the wardrobe has."""
+    return drawn(COLOURS["Green"], KINDS["Accessories > Bags > Handbags"])
+
+
+@pytest.fixture
+def large_green_bag(green_bag: bytes) -> bytes:
+    """As a camera sends it: many pixels, and noise in them."""
+    out, bag = io.BytesIO(), Image.open(io.BytesIO(green_bag)).resize((1800, 2400))
+    noise = Image.effect_noise(bag.size, 30).convert("RGB")
+    Image.blend(bag, noise, 0.1).save(out, "JPEG", quality=95)
+    return out.getvalue()
 
 
 class Visitor(httpx.Client):
@@ -243,3 +280,60 @@ class Visitor(httpx.Client):
         packed = self.cookies["daogou-visit"].partition(".")[0]
         found = msgspec.json.decode(urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
         return str(found.get("user") or found["session"])
+
+
+# ---- Chromium --------------------------------------------------------------------------------------------------------------------
+ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", headless=True, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visits(chromium: Any, site: Site) -> Iterator[Any]:
+    """Opens pages; at the end no request went elsewhere and nothing was complained about."""
+    contexts, elsewhere, complaints = [], [], []
+
+    def watch(page: Any, expected: str) -> None:
+        page.on("request", lambda request: request.url.startswith(site.url + "/") or elsewhere.append(request.url))
+        page.on("console", lambda message: message.type in ("error", "warning") and expected not in message.text and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    def open_page(path: str = "/", *, width: int = 1280, locale: str = "en-US", as_shopper: str = "", expected: str = "nothing", **options: Any) -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 844}, locale=locale, base_url=site.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        watch(page, expected)
+        if as_shopper:
+            page.goto(f"/shoppers?q={as_shopper}")
+            page.click(f'button[value="{as_shopper}"]')
+            page.wait_for_url(site.url + "/")
+        if path != "/" or not as_shopper:
+            page.goto(path)
+        page.wait_for_load_state("networkidle")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert elsewhere == []
+    assert complaints == []
+
+
+@pytest.fixture
+def visit(chromium: Any, site: Site) -> Iterator[Any]:
+    with visits(chromium, site) as open_page:
+        yield open_page
+
+
+@pytest.fixture
+def visit_wardrobe(chromium: Any, wardrobe: Site) -> Iterator[Any]:
+    with visits(chromium, wardrobe) as open_page:
+        yield open_page

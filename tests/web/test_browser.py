@@ -1,7 +1,6 @@
 """The pages in real Chromium: what scripts do, how they look at a phone's width, and that no request leaves this machine."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,51 +8,10 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
 SHOPPER = "1003"
 PASTA, SAUCE = "10050", "10055"
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}")]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, site) -> Iterator[Any]:
-    """Opens pages; at the end no request went elsewhere and nothing was complained about."""
-    contexts, elsewhere, complaints = [], [], []
-
-    def watch(page: Any, expected: str) -> None:
-        page.on("request", lambda request: request.url.startswith(site.url + "/") or elsewhere.append(request.url))
-        page.on("console", lambda message: message.type in ("error", "warning") and expected not in message.text and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-
-    def open_page(path: str = "/", *, width: int = 1280, locale: str = "en-US", as_shopper: str = "", expected: str = "nothing", **options: Any) -> Any:
-        context = chromium.new_context(viewport={"width": width, "height": 844}, locale=locale, base_url=site.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        watch(page, expected)
-        if as_shopper:
-            page.goto(f"/shoppers?q={as_shopper}")
-            page.click(f'button[value="{as_shopper}"]')
-            page.wait_for_url(site.url + "/")
-        if path != "/" or not as_shopper:
-            page.goto(path)
-        page.wait_for_load_state("networkidle")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert elsewhere == []
-    assert complaints == []
 
 
 def titles(page: Any, row: str) -> list[str]:

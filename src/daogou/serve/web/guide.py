@@ -87,15 +87,17 @@ async def say(page: Asked, menu: Shared, turns: Pace) -> Response[Any]:
     streams = stream.wanted(page.request.headers.get("accept", ""))
     said = Said("", b"", (), anew=False)
     try:
-        wait_s = turns.take(page.request.client.host if page.request.client else "")
-        if wait_s > 0:
-            raise Overloaded("too many turns from this address", retry_after_s=wait_s, status_code=429)
         said = await _said(page)
         if said.anew:
             page.visit.chat = ""
             return page.redirect("/guide")
         if said.empty and not streams:
             return page.redirect("/guide")
+        if said.empty:
+            raise UsageError("an empty question", fix="say what is looked for", field="text")
+        wait_s = turns.take(page.request.client.host if page.request.client else "")
+        if wait_s > 0:
+            raise Overloaded("too many turns from this address", retry_after_s=wait_s, status_code=429)
         turn = await _turn(page, said)
     except (UsageError, Overloaded) as error:
         return await _refused(page, menu, error, said, streams)
@@ -114,7 +116,7 @@ async def _said(page: Page) -> Said:
     photos = [data for file in files if (data := await file.read(PHOTO_BYTES + 1)) or file.filename]
     text = str(form.get("text", "")).strip()
     if len(text) > LONGEST:
-        raise UsageError(f"a text of {len(text)} characters", expected=f"at most {LONGEST}", fix="say it shorter", field="text")
+        raise UsageError(f"a text of {len(text)} characters", expected=f"at most {LONGEST}", fix="say it shorter", field="length")
     if photos and not 0 < len(photos[0]) <= PHOTO_BYTES:
         raise UsageError("an empty photo" if not photos[0] else "a photo that is too large", expected=f"at most {PHOTO_BYTES} bytes", field="image")
     remove = tuple(value for value in form.getall("remove", []) if isinstance(value, str) and len(value) <= 500)
@@ -170,7 +172,7 @@ async def _refused(page: Page, menu: Menu, error: UsageError | Overloaded, said:
         text = t("guide.failed.busy")
     else:
         status, headers = 400, {}
-        text = t("guide.failed.photo") if error.field == "image" else t("guide.failed.text") if said.empty else t("guide.failed.words")
+        text = t("guide.failed.photo") if error.field == "image" else t("guide.failed.text") if error.field == "length" else t("guide.failed.words")
     if streams:
         return Response({"text": text}, status_code=status, headers={**headers, "Cache-Control": "no-store"}, media_type="application/json")
     return await page.services.desk.run(_show, page, menu, failed=text, said=said.text, status_code=status, headers=headers)
