@@ -9,17 +9,40 @@ Whatever an encoder cannot read (empty text, a broken photo) has no vector: its 
 
 import re
 import threading
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import structlog
 
 from daogou import plugins
-from daogou.contract import Encoder
+from daogou.contract import Encoder, Run
 from daogou.errors import ConfigError, MissingExtra
 
 log = structlog.get_logger("daogou.encode")
 
 FALLBACK = "ngram"
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """The class of an encoder of photos that the shop's own goods must teach first.
+
+    What it learned is kept in `run.vectors` and found again there. `served` of what it returns are arrays from which ``Class(arrays=served)`` makes the
+    same encoder: they travel with the release of the model that uses it.
+    """
+
+    def learned(self, files: Sequence[bytes], labels: Mapping[str, Sequence[str | None]], settings: Mapping[str, Any], run: Run) -> Any:
+        """
+        Args:
+            labels: attribute → its value for each file; None = not known.
+            settings: under `encoders` of the model that uses it.
+
+        Raises:
+            TrainingError: they teach nothing.
+            MissingExtra: what learning needs is not installed.
+        """
+
 
 _loaded: dict[str, Encoder] = {}
 _lock = threading.Lock()
@@ -75,3 +98,24 @@ def check_kind(one: Encoder, kind: str, field: str) -> Encoder:
     if one.kind != kind:
         raise ConfigError(f"the encoder {one.id!r} reads {one.kind}", expected=f"one that reads {kind}", field=field)
     return one
+
+
+def to_arrays(own: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Taught encoders by name as arrays for a model's file."""
+    return {f"encoder.{name}.{key}": array for name, one in own.items() for key, array in one.served.items()}
+
+
+def from_arrays(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoders in a model's file, by name.
+
+    Raises:
+        MissingExtra: what one needs is not installed.
+        ReleaseError: its arrays are damaged.
+    """
+    kept: dict[str, dict[str, Any]] = {}
+    for key, array in state.items():
+        kind, _, rest = key.partition(".")
+        name, _, part = rest.partition(".")
+        if kind == "encoder":
+            kept.setdefault(name, {})[part] = array
+    return {name: plugins.load("encoder", name)(arrays=arrays) for name, arrays in kept.items()}

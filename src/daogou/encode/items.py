@@ -14,12 +14,17 @@ from typing import Annotated, Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+import structlog
 from msgspec import Meta, field
 from numpy.typing import NDArray
 
+from daogou import plugins
 from daogou.config import Config, hyper
-from daogou.contract import ITEMS, Progress, Scores
-from daogou.encode import cache, check_kind, encoder, text_encoder
+from daogou.contract import ITEMS, Encoder, Progress, Run, Scores
+from daogou.encode import Learner, cache, check_kind, encoder, text_encoder
+from daogou.errors import MissingExtra, TrainingError
+
+log = structlog.get_logger("daogou.encode")
 
 LEFT_OUT = ("item_id", "available", "currency")
 """Fixed columns that say nothing of what the item is like."""
@@ -57,6 +62,7 @@ def item_vectors(
     cached: Path | None = None,
     photos: Path | None = None,
     progress: Progress | None = None,
+    own: Mapping[str, Encoder] = {},
 ) -> Scores:
     """[I, D] one vector a row of `table`; 0 where nothing at all is known. The same table gives the same bytes.
 
@@ -64,10 +70,11 @@ def item_vectors(
         kinds: of the attributes beyond contract.ITEMS, by name. Columns without a kind are left out.
         cached: directory of cached vectors.
         photos: folder in which the photos lie that items name; None = photos are not looked at.
+        own: what `taught` taught. An encoder that must learn first and is not among them takes no part.
     """
     dense: list[Scores] = []
     tokens: list[sp.csr_matrix] = []
-    for name, kind in {**{n: k.rstrip("*") for n, k in ITEMS.items() if n not in LEFT_OUT}, **kinds}.items():
+    for name, kind in _kinds(kinds).items():
         weight = how.weights.get(name, how.tag if kind == "flag" else getattr(how, kind))
         if name not in table.columns or weight <= 0 or table[name].null_count() == len(table):
             continue
@@ -76,7 +83,7 @@ def item_vectors(
             one = check_kind(text_encoder(how.text_encoder, **how.encoders.get(how.text_encoder, {})), "text", "text_encoder")
             dense.append(root * cache.encode(one, table[name].cast(pl.String).fill_null("").to_list(), cached, progress)[0])
         elif kind == "image":
-            dense += [root * block for block in _photographed(table[name], how, cached, photos, progress)]
+            dense += [root * block for block in _photographed(table[name], how, cached, photos, progress, own)]
         else:
             tokens.append(root * _tokens(table[name], kind))
     if tokens:
@@ -84,16 +91,53 @@ def item_vectors(
     return _strongest(dense, len(table), how.dim)
 
 
-def _photographed(names: pl.Series, how: Blocks, cached: Path | None, photos: Path | None, progress: Progress | None) -> Iterator[Scores]:
+def taught(table: pl.DataFrame, kinds: Mapping[str, str], how: Blocks, run: Run) -> dict[str, Encoder]:
+    """The encoders of photos that learn from the shop's own (encode.Learner), taught by this table or found among those that were; a table without photos
+    or without attributes teaches none, with a warning."""
+    out: dict[str, Encoder] = {}
+    learners = [(name, make) for name in how.image_encoders if isinstance(make := plugins.load("encoder", name), Learner)]
+    images = [name for name, kind in _kinds(kinds).items() if kind == "image" and name in table.columns and table[name].null_count() < len(table)]
+    if not learners or not images or run.photos is None or not run.photos.is_dir():
+        return out
+    labels = {name: _values(table[name]) for name, kind in _kinds(kinds).items() if kind in ("tag", "category") and name in table.columns}
+    for name, make in learners:
+        settings = {key: value for key, value in how.encoders.get(name, {}).items() if key != "file"}
+        try:
+            out[name] = check_kind(make.learned(_files(table[images[0]], run.photos), labels, settings, run), "image", "image_encoders")
+        except (TrainingError, MissingExtra) as e:
+            log.warning("an encoder could not be taught: photos go unseen by it", encoder=name, why=str(e))
+    return out
+
+
+def _kinds(more: Mapping[str, str]) -> dict[str, str]:
+    """Kind of every attribute that may say what an item is like."""
+    return {**{name: kind.rstrip("*") for name, kind in ITEMS.items() if name not in LEFT_OUT}, **more}
+
+
+def _values(column: pl.Series) -> list[str | None]:
+    """One value an item: the first of several."""
+    if isinstance(column.dtype, pl.List):
+        column = column.cast(pl.List(pl.String)).list.first()
+    return [text.split("|")[0].strip() or None if text else None for text in column.cast(pl.String).to_list()]
+
+
+def _files(names: pl.Series, photos: Path) -> Sequence[bytes]:
+    from daogou.encode.photos import Gallery, Shelf  # an optional part: only who looks at photos needs it
+
+    return Shelf(Gallery(photos), [name or "" for name in names.cast(pl.String).to_list()])
+
+
+def _photographed(
+    names: pl.Series, how: Blocks, cached: Path | None, photos: Path | None, progress: Progress | None, own: Mapping[str, Encoder]
+) -> Iterator[Scores]:
     if photos is None or not how.image_encoders or not photos.is_dir():
         return
-    from daogou.encode.photos import Gallery  # an optional part: only who looks at photos needs it
-
-    gallery = Gallery(photos)
-    files = [gallery.read(name) if name else b"" for name in names.cast(pl.String).to_list()]
+    files = _files(names, photos)
     for name in how.image_encoders:
-        one = check_kind(encoder(name, **how.encoders.get(name, {})), "image", "image_encoders")
-        yield cache.encode(one, files, cached, progress)[0]
+        settings = how.encoders.get(name, {})
+        if name not in own and "file" not in settings and isinstance(plugins.load("encoder", name), Learner):
+            continue
+        yield cache.encode(check_kind(own.get(name) or encoder(name, **settings), "image", "image_encoders"), files, cached, progress)[0]
 
 
 # ---- tokens
