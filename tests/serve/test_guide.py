@@ -2,14 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from httpx import Response
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from daogou.scenario import Project
+from daogou.catalogue import Catalogue
+from daogou.guide import dialogue
+from daogou.guide.values import Values
+from daogou.scenario import Project, Scenario
 from daogou.serve.app import create_app
 from daogou.store import Store
 
@@ -80,3 +84,31 @@ def test_who_asks_for_events_gets_the_same_reply_as_events(client: Client) -> No
     assert [one["item_id"] for one in said["items"]["items"]] == [one["item_id"] for one in whole["items"]]
     wrong = client.post("/v1/guide", json={}, headers={"accept": "text/event-stream"})
     assert wrong.status_code == 400 and wrong.json()["extra"][0]["field"] == "text"  # before anything streams, an error is an error
+
+
+def test_the_values_are_learned_before_the_first_turn_of_each_release(
+    project: Project, retrain: Callable[[Project, Store, float], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no release, with the first, and with the next: whoever asks first waits no longer than others."""
+    learned: list[int] = []
+    learn = dialogue.learn
+
+    def counted(catalogue: Catalogue, scenario: Scenario) -> Values:
+        learned.append(len(catalogue))
+        return learn(catalogue, scenario)
+
+    monkeypatch.setattr(dialogue, "learn", counted)
+    with Store.open(project.store_url) as store:
+        app = create_app(project, open_access=True, store=store)
+        assert learned == []
+        with TestClient(app) as client:
+            for times in (1, 2, 3):
+                assert len(learned) == times
+                assert ask(client, text="brand1").status_code == 200
+                assert len(learned) == times
+                live = app.state.live.release
+                retrain(project, store, 10.0 * times)
+                until = time.monotonic() + 20
+                while app.state.live.release == live and time.monotonic() < until:
+                    time.sleep(0.02)
+                assert app.state.live.release != live

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -148,7 +149,8 @@ class Guide:
         self._states: OrderedDict[str, State] = OrderedDict()
         self._lock = threading.Lock()
         self._learning = threading.Lock()
-        self._learned: tuple[Engine, int, float, Values] | None = None
+        self._learned: WeakKeyDictionary[Engine, tuple[int, float, Values]] = WeakKeyDictionary()
+        "Version of the catalogue, when, and what; of each engine, for while one takes another's place both answer."
 
     def __len__(self) -> int:
         return len(self._states)
@@ -160,8 +162,8 @@ class Guide:
                 del self._states[name]
 
     def warm(self, engine: Engine) -> None:
-        """Learns the values before the first turn needs them."""
-        self.values(engine)
+        """Learns the values, and reads the lexicon, before the first turn needs them."""
+        understand("hello", self.values(engine))
 
     def ask(self, engine: Engine, question: Question) -> Reply:
         """
@@ -209,22 +211,25 @@ class Guide:
 
     def values(self, engine: Engine) -> Values:
         """Learned once a catalogue; a large one that changed is read again at most once a minute, beside the answers."""
-        known, version = self._learned, engine.catalogue.version
-        if known is not None and known[0] is engine and (known[1] == version or (len(engine.catalogue) > LARGE and self._clock() - known[2] < AGAIN_S)):
-            return known[3]
-        if known is not None and known[0] is engine and len(engine.catalogue) > LARGE:
-            if self._learning.acquire(blocking=False):
-                self._learning.release()
-                threading.Thread(target=self._learn, args=(engine,), name="daogou-values", daemon=True).start()
-            return known[3]
-        return self._learn(engine)
+        known, version = self._learned.get(engine), engine.catalogue.version
+        if known is None:
+            return self._learn(engine)
+        learned_of, at, values = known
+        if learned_of == version or (len(engine.catalogue) > LARGE and self._clock() - at < AGAIN_S):
+            return values
+        if len(engine.catalogue) <= LARGE:
+            return self._learn(engine)
+        if self._learning.acquire(blocking=False):
+            self._learning.release()
+            threading.Thread(target=self._learn, args=(engine,), name="daogou-values", daemon=True).start()
+        return values
 
     def _learn(self, engine: Engine) -> Values:
         with self._learning:
-            known, version = self._learned, engine.catalogue.version
-            if known is None or known[0] is not engine or known[1] != version:
-                known = self._learned = (engine, version, self._clock(), learn(engine.catalogue, engine.scenario))
-            return known[3]
+            known, version = self._learned.get(engine), engine.catalogue.version
+            if known is None or known[0] != version:
+                known = self._learned[engine] = (version, self._clock(), learn(engine.catalogue, engine.scenario))
+            return known[2]
 
 
 class _Turn:

@@ -25,6 +25,7 @@ from daogou.serve.limits import Buckets, Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
 from daogou.serve.routes import answers, catalogue, guide, intake, operation, people, profile
+from daogou.serve.routes import keys as key_routes
 from daogou.serve.services import Erase, Services
 from daogou.serve.shown import ShownLog
 from daogou.store import Store
@@ -53,7 +54,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
         project=project,
         scenario=scenario,
         store=opened,
-        live=Live(project, scenario, opened, metrics),
+        live=Live(project, scenario, opened, metrics, prepare=conversations.warm),
         desk=desk,
         shown=ShownLog(opened, metrics),
         metrics=metrics,
@@ -80,7 +81,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
                 opened.close()
 
     guard = Guard(opened, Buckets(), open_access=open_access)
-    api = Router("/v1", route_handlers=[answers.router, guide.router, intake.router, catalogue.router, people.router, profile.router])
+    api = Router("/v1", route_handlers=[answers.router, guide.router, intake.router, catalogue.router, people.router, profile.router, key_routes.router])
     app = Litestar(
         route_handlers=[api, operation.router, *_pages(open_access)],
         guards=[guard],

@@ -6,7 +6,7 @@ a damaged release is better than nothing: what can be loaded of it answers, else
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -26,10 +26,21 @@ class Live:
 
     Args:
         poll_s: how often CURRENT is looked at.
+        prepare: what else is to be done with an engine before it answers.
     """
 
-    def __init__(self, project: Project, scenario: Scenario, store: Store, metrics: Metrics, *, poll_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        project: Project,
+        scenario: Scenario,
+        store: Store,
+        metrics: Metrics,
+        *,
+        poll_s: float = 1.0,
+        prepare: Callable[[Engine], None] = lambda engine: None,
+    ) -> None:
         self._project, self._scenario, self._store, self._metrics, self._poll_s = project, scenario, store, metrics, poll_s
+        self._prepare = prepare
         self._seen: str | None = None
         self._looking = threading.Lock()
         self._lock = threading.Lock()
@@ -48,6 +59,9 @@ class Live:
         """Makes what is published live, as much of it as can be, and begins to watch."""
         if not self.look():
             self._fall_back()
+        if self.engine.release is None:
+            self.engine.warm()
+            self._prepare(self.engine)
         self._watcher.start()
 
     def close(self) -> None:
@@ -82,6 +96,7 @@ class Live:
             engine = self._built(open_release(self._project.releases / name, strict=strict))
             engine.warm()
             smoke(engine, self._scenario, strict=strict)
+            self._prepare(engine)
             self._replace(engine)
         except Exception as e:  # whatever a release does wrong while it is tried, the live one answers on
             return self._refuse(name, e)
