@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from daogou.engine import Answer, Engine
     from daogou.guide.dialogue import Question, Reply
     from daogou.scenario import Project, Scenario
+    from daogou.serve.ask_keys import RunningKeys
     from daogou.store import Store
 
 app = typer.Typer(
@@ -479,39 +480,75 @@ def demo(
     run(project, "127.0.0.1", port, open_access=True, erase=forget, log_level="warning")
 
 
+Server = Annotated[str, typer.Option("--server", help="Ask the server that runs at this address; an admin key in DAOGOU_KEY.")]
+
+
 @keys_app.command("create")
 def keys_create(
     kind: Annotated[str, typer.Option(help="server (a shop's own systems), browser (a web page), or admin.")] = "server",
     scopes: Annotated[str, typer.Option(help="Comma-separated; the kind's if left out.")] = "",
     origins: Annotated[str, typer.Option(help="For browser keys: the pages that may use it, comma-separated.")] = "",
+    server: Server = "",
     directory: ProjectDir = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Makes a key and prints it once: only its digest is stored."""
     from daogou.serve import keys
 
-    with _project(directory) as (_, _, store):
-        made = keys.create(store, kind, scopes=_names(scopes), origins=_names(origins))
+    if server:
+        made = _running(server).create(kind, scopes=_names(scopes), origins=_names(origins))
+    else:
+        with _unlocked("keys create", directory) as store:
+            made = keys.create(store, kind, scopes=_names(scopes), origins=_names(origins))
     _print(made, as_json)
 
 
 @keys_app.command("list")
-def keys_list(directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
+def keys_list(server: Server = "", directory: ProjectDir = Path(), as_json: AsJson = False) -> None:
     """Which keys there are, without their secrets."""
     from daogou.serve import keys
 
+    if server:
+        _print(_running(server).listing(), as_json)
+        return
     with _project(directory, read_only=True) as (_, _, store):
         _print(keys.listing(store), as_json)
 
 
 @keys_app.command("revoke")
-def keys_revoke(key_id: Annotated[str, typer.Argument()], directory: ProjectDir = Path()) -> None:
+def keys_revoke(key_id: Annotated[str, typer.Argument()], server: Server = "", directory: ProjectDir = Path()) -> None:
     """A revoked key is refused from the next request on."""
     from daogou.serve import keys
 
-    with _project(directory) as (_, _, store):
-        keys.revoke(store, key_id)
+    if server:
+        _running(server).revoke(key_id)
+    else:
+        with _unlocked("keys revoke", directory) as store:
+            keys.revoke(store, key_id)
     typer.echo(f"{key_id}: revoked")
+
+
+def _running(server: str) -> "RunningKeys":
+    import os
+
+    from daogou.serve.ask_keys import KEY_ENV, RunningKeys
+
+    return RunningKeys(server, os.environ.get(KEY_ENV, "").strip())
+
+
+@contextmanager
+def _unlocked(command: str, directory: Path) -> "Iterator[Store]":
+    """The store for writing; where the server holds it, the error says how to ask that one."""
+    from daogou.errors import StoreLocked
+    from daogou.scenario import load_project
+
+    try:
+        with _project(directory) as (_, _, store):
+            yield store
+    except StoreLocked as e:
+        serving = load_project(directory).serving
+        fix = f"ask the server, with an admin key: DAOGOU_KEY=dg_admin_… daogou {command} --server http://{serving.host}:{serving.port}; or stop it"
+        raise StoreLocked(e.found, expected=e.expected, fix=fix, where=e.where) from e
 
 
 @releases_app.command("list")

@@ -36,8 +36,15 @@ SCOPES: dict[str, str] = {
     "POST /v1/users:import": "catalog:write",
     "GET /v1/users/{user_id}": "users:read",
     "GET /v1/users/{user_id}/export": "users:read",
+    "GET /v1/users/{user_id}/profile": "users:read",
+    "GET /v1/users/{user_id}/profile/corrections": "users:read",
+    "POST /v1/users/{user_id}/profile/corrections": "catalog:write",
+    "DELETE /v1/users/{user_id}/profile/corrections": "catalog:write",
     "DELETE /v1/users/{user_id}": "users:erase",
     "GET /metrics": "admin",
+    "GET /v1/keys": "admin",
+    "POST /v1/keys": "admin",
+    "DELETE /v1/keys/{key_id}": "admin",
 }
 PUBLIC = {"GET /healthz", "GET /readyz"}
 
