@@ -32,9 +32,11 @@ from daogou.filters import Filter, Words
 from daogou.finder import Finder, Sight
 from daogou.index.vectors import Meaning
 from daogou.profile import wishes
+from daogou.profile.newcomers import HANDOVER
 from daogou.profile.page import MOST_EVENTS, Profile, Profiles
+from daogou.profile.questions import ASKED, OPTIONS, of_catalogue
 from daogou.profile.tastes import Lived
-from daogou.profile.traits import ITEM
+from daogou.profile.traits import ITEM, Trait
 from daogou.profile.wishes import Wishes
 from daogou.query import NOBODY, Asked, Person
 from daogou.rank.blend import Blend, Part, evidence, repeats_at, taken
@@ -55,7 +57,7 @@ BATCH = 64
 NEWEST = "newest"
 SEARCH = "search"
 RANKER = "ranker"
-MORE = "more"
+MORE, ANSWERS = "more", "answers"
 PROFILE = "profile"
 KEPT_FILTERS = 256
 KEPT_ALIKE = 10_000
@@ -81,8 +83,19 @@ class Ranked:
     total_BI: Scores
     parts: list[Part]
     failed: list[str] = field(default_factory=list)
+    new: dict[int, "New"] = field(default_factory=dict)
+    "Rows of people of whom little more than their answers is known."
     learned: LearnedOrder | None = None
     "Orders the blend's head, where the placement has a learned ranker and every model it was learned over has spoken."
+
+
+class New(NamedTuple):
+    """The scores of someone new: the models' and what the answers say, by how much is known; and the answers, by their places."""
+
+    scores_I: Scores
+    picked: tuple[int, ...]
+    mostly: bool
+    "Whether the answers say more than the models."
 
 
 class Row(NamedTuple):
@@ -138,10 +151,11 @@ class Engine:
         self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors)
         self._says_more = any(f"because.{MORE}" in words for words in scenario.words.values())
         self._alike: dict[int, tuple[int, ...]] = {}
+        self._newcomers = release.newcomers if release else None
         for place in scenario.placements:
             self._filter(place.filter)
         private = self._filter(scenario.profile.private) if scenario.profile.private else None
-        self._profiles = Profiles(scenario, store, self.catalogue, lambda: self._private(private))
+        self._profiles = Profiles(scenario, store, self.catalogue, private)
 
     # ---- questions
     def recommend(self, request: Request) -> Answer:
@@ -189,6 +203,7 @@ class Engine:
         asked = query.ask(request, place, self.scenario, self.catalogue, person, _now(), wished)
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
+        self._meet(place, ranked, [asked], [wished])
         asked_I = np.zeros(len(self.catalogue), np.bool_)
         asked_I[codes] = True
         scores_N = taken(self._scores(ranked, 0, questions, asked_I), codes[None])[0]
@@ -226,6 +241,18 @@ class Engine:
             raise UnknownName("attribute of profiles", attribute, [ITEM, *traits.kinds], field="attribute")
         if not traits.mask(attribute, value).any():
             raise UsageError(f"no item with {attribute} {value[:80]!r}", expected="a value as the catalogue or the profile writes it", field="value")
+
+    def onboarding(self) -> list[list[Trait]]:
+        """Questions for someone of whom nothing is known, each with the options to pick from: items where people have taken things, else values of the
+        catalogue; none where there is nothing to tell apart."""
+        with self.catalogue.lock:
+            open_I = self.catalogue.offered_I & ~self._profiles.private_I()
+        if self._newcomers is not None:
+            there = [code for code in self._newcomers.options_Q.tolist() if code < len(open_I) and open_I[code]][:ASKED]
+            if len(there) >= OPTIONS:
+                options = [Trait(ITEM, self.catalogue.items.id(code)) for code in there]
+                return [options[n : n + OPTIONS] for n in range(0, len(options), OPTIONS)]
+        return of_catalogue(self._profiles.traits.table(), open_I)
 
     def forget(self) -> None:
         """Someone was erased: what is counted over everybody's events is counted anew."""
@@ -340,6 +367,7 @@ class Engine:
             broken.append(failed)
         questions = query.queries(asked, tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
+        self._meet(place, ranked, asked, wished)
         out = []
         for b, request in enumerate(requests):
             allowed_I = self._allowed(place, request, asked[b], wanted[b])
@@ -434,6 +462,22 @@ class Engine:
             self._alike[code] = tuple(found)
         return self._alike[code]
 
+    def _meet(self, place: Placement, ranked: Ranked, asked: Sequence[Asked], wished: Sequence[Wishes]) -> None:
+        """Mixes what their answers say into the rows of people who answered the questions: alone while they did nothing, ever less with each event."""
+        if self._newcomers is None or place.about != "shopper":
+            return
+        for b, (one, wish) in enumerate(zip(asked, wished, strict=True)):
+            picked = self._newcomers.picked([code for code, _ in wish.liked])
+            if not picked:
+                continue
+            trust = one.own / (one.own + HANDOVER)
+            said_I = self._newcomers.scores(picked)
+            scores_I = ((1 - trust) * (said_I - said_I.mean()) / max(float(said_I.std()), 1e-12)).astype(np.float32)
+            total_I = ranked.total_BI[b]
+            spoken = np.isfinite(total_I)
+            scores_I[: len(total_I)] += trust * np.where(spoken, total_I, total_I[spoken].min() if spoken.any() else 0.0)
+            ranked.new[b] = New(scores_I, tuple(picked), trust < 0.5)
+
     def _due(self, lived: Lived) -> list[Due]:
         """What is due again, from the first model that knows habits."""
         known: list[object] = [self._models.get(name) for name in self.scenario.models]
@@ -448,10 +492,6 @@ class Engine:
             self._failed(PROFILE, e)
             return []
 
-    def _private(self, private: Filter | None) -> Mask:
-        """[I] items that leave no trace in a profile."""
-        with self.catalogue.lock:
-            return np.zeros(len(self.catalogue), np.bool_) if private is None else private.mask(self.catalogue)
 
     def _allowed(self, place: Placement, request: Request, asked: Asked, wanted: Filter) -> Mask:
         """[I] what may be shown for this request."""
@@ -482,7 +522,9 @@ class Engine:
         return out
 
     def _scores(self, ranked: Ranked, b: int, questions: Queries, allowed_I: Mask) -> Scores:
-        """[1, n] one row's scores: in the learned order, or in the blend's where there is none or it fails."""
+        """[1, n] one row's scores: in the learned order, or in the blend's where there is none or it fails; of new people, with what their answers say."""
+        if b in ranked.new:
+            return ranked.new[b].scores_I[None]
         if ranked.learned is not None:
             parts = [part.row(b) for part in ranked.parts]
             try:
@@ -503,6 +545,8 @@ class Engine:
 
     def _sources(self, ranked: Ranked, b: int, codes: Codes) -> list[str]:
         """The model with the largest share of each item's score."""
+        if b in ranked.new and ranked.new[b].mostly:
+            return [ANSWERS] * len(codes)
         if not ranked.parts or not len(codes):
             return [""] * len(codes)
         shares_MN = np.stack([part.weight * _z(part, b, codes) for part in ranked.parts])
@@ -617,6 +661,8 @@ class Engine:
         """Which items of the history speak for this one: all parts of the blend where an explanation was asked for, else the leading model alone."""
         if questions is None or (not request.explain and "{item}" not in self._because(one.source, request)):
             return []
+        if one.source == ANSWERS and ranked is not None and self._newcomers is not None:
+            return self._answers_for(one.code, ranked.new[b].picked)
         speakers = [(p.name, p.weight * float(p.moments.inverse_B[b])) for p in ranked.parts if request.explain or p.name == one.source] if ranked else []
         if one.score == 0.0 and one.source in self._models:
             speakers = [(one.source, 1.0)]
@@ -630,6 +676,13 @@ class Engine:
         # Under a learned order these are causes of having been proposed; the place on the list has more reasons than the history.
         how = "proposed" if ranked and ranked.learned else "exact" if exact else "left-out"
         return [Cause(self.catalogue.items.id(item), round(weight, 6), how) for item, weight in strongest if weight > 0]
+
+    def _answers_for(self, code: int, picked: Sequence[int]) -> list[Cause]:
+        """The answers that speak for an item, strongest first."""
+        assert self._newcomers is not None
+        effects = [(float(self._newcomers.effect_QI[q, code]), int(self._newcomers.options_Q[q])) for q in picked]
+        strongest = sorted((pair for pair in effects if pair[0] > 0), key=lambda pair: (-pair[0], pair[1]))[:CAUSES]
+        return [Cause(self.catalogue.items.id(item), round(weight, 6), "exact") for weight, item in strongest]
 
     def _explained(self, name: str, questions: Queries, code: int) -> list[Reason]:
         try:
@@ -694,6 +747,7 @@ class Engine:
         asked = query.ask(request, place, self.scenario, self.catalogue, person, _now(), wished)
         questions = query.queries([asked], tuple(self.scenario.attributes.users))
         ranked = self._ranked(place, questions)
+        self._meet(place, ranked, [asked], [wished])
         known = [one.code for one in self._candidates(ranked, 0, questions, allowed_I)][:depth] if self.release else []
         left_I = allowed_I.copy()
         left_I[known] = False

@@ -48,6 +48,8 @@ class Asked:
     "Items that must not be answered: on the page, excluded, taken back."
     now: int
     attributes: Mapping[str, Any]
+    own: int = 0
+    "Events of the history that were done, not said."
 
 
 def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catalogue, person: Person, now: int, wished: Wishes = wishes.NONE) -> Asked:
@@ -65,20 +67,20 @@ def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catal
     barred = {*page, *liked, *catalogue.items.codes([*request.exclude, *person.had, *_barred(told, place, scenario)]).tolist()}
     if place.about == "items" and page:
         item, time, weight = page, [now] * len(page), [1.0] * len(page)
+        own = 0
     else:
         signal = [(catalogue.items.code(i), t, w) for i, e, t in told if (w := scenario.events.get(e, 0.0)) > 0]
-        known = _told([one for one in signal if one[0] >= 0], wished)
+        done = [one for one in signal if one[0] >= 0 and not wished.is_wrong(one[0])]
+        known, own = _told(done, wished), len(done)
         item, time, weight = [i for i, _, _ in known], [t for _, t, _ in known], [w for _, _, w in known]
-    return Asked(item, time, weight, page, sorted(barred - {-1}), now, person.attributes)
+    return Asked(item, time, weight, page, sorted(barred - {-1}), now, person.attributes, own)
 
 
-def _told(signal: list[tuple[int, int, float]], wished: Wishes) -> list[tuple[int, int, float]]:
-    """The events (item, time, weight) that models are told of: without what says nothing of the person, with the items they want more like."""
-    if not wished:
-        return signal
-    kept = [one for one in signal if not wished.is_wrong(one[0])]
-    there = {code for code, _, _ in kept}
-    return sorted([*kept, *((code, time, wishes.SAID) for code, time in wished.liked if code not in there)], key=lambda one: one[1])
+def _told(done: list[tuple[int, int, float]], wished: Wishes) -> list[tuple[int, int, float]]:
+    """The events (item, time, weight) that models are told of: with the items that more is wanted of."""
+    there = {code for code, _, _ in done}
+    said = [(code, time, wishes.SAID) for code, time in wished.liked if code not in there]
+    return sorted([*done, *said], key=lambda one: one[1]) if said else done
 
 
 def _existing(catalogue: Catalogue, item_id: str, field: str) -> int:

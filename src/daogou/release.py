@@ -4,6 +4,7 @@
     releases/<id>/manifest.json    what it is, what it was trained on, how good it was, sha256 of every other file
                   items.json       the vocabulary of items: item id ↔ code
                   blend.json       weight of each model by placement
+                  newcomers.safetensors   questions for new people and what the answers say, where enough people are known
                   models/<name>/   what the model saved
                   rankers/<name>/  learned rankers, by the placement they were learned for
 
@@ -23,6 +24,8 @@ from daogou import plugins
 from daogou.contract import Recommender
 from daogou.data.vocab import Vocabulary
 from daogou.errors import DaogouError, ReleaseError
+from daogou.profile.newcomers import FILE as NEWCOMERS
+from daogou.profile.newcomers import Newcomers
 from daogou.rank.ranker import Ranked
 
 SCHEMA = 1
@@ -89,6 +92,7 @@ class Release:
     damaged: Mapping[str, str] = field(default_factory=dict)
     rankers: Mapping[str, Ranked] = field(default_factory=dict)
     "By placement."
+    newcomers: Newcomers | None = None
 
     @property
     def id(self) -> str:
@@ -143,7 +147,20 @@ def open_release(directory: Path, *, strict: bool = True) -> Release:
                 raise
             damaged[model] = str(e)
     rankers = {} if not manifest.rankers else _rankers(directory, manifest, models, damaged, strict)
-    return Release(manifest, directory, Vocabulary(items), models, blends, damaged, rankers)
+    return Release(manifest, directory, Vocabulary(items), models, blends, damaged, rankers, _newcomers(directory, manifest, damaged, strict))
+
+
+def _newcomers(directory: Path, manifest: Manifest, damaged: dict[str, str], strict: bool) -> Newcomers | None:
+    if NEWCOMERS not in manifest.files:
+        return None
+    try:
+        verify(directory, manifest, NEWCOMERS)
+        return Newcomers.load(directory)
+    except DaogouError as e:
+        if strict:
+            raise
+        damaged[NEWCOMERS] = str(e)
+        return None
 
 
 def _rankers(directory: Path, manifest: Manifest, models: Mapping[str, Recommender], damaged: dict[str, str], strict: bool) -> dict[str, Ranked]:

@@ -6,6 +6,7 @@ of whom nothing is known.
     rhythm       when, how often, what is due again
     wishes       "this is wrong" and "more of this", and what they do to an answer
     questions    the items that tell tastes apart best, asked of new people
+    newcomers    what their answers say of everything else
     page         all of it together, as it crosses the wire
 
 A profile knows what was done with items and nothing else: registration is not read, and who somebody is, is not guessed.

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec import UNSET, Struct
@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct
 from daogou.catalogue import Catalogue
 from daogou.contract import Due, Mask, Scores
 from daogou.data.rows import Correction, Item
+from daogou.filters import Filter
 from daogou.profile import rhythm, tastes
 from daogou.profile.tastes import Lived, Taste
 from daogou.profile.traits import Traits
@@ -105,24 +106,29 @@ class Profiles:
     """Puts profiles together. Every method may be called from any thread.
 
     Args:
-        private: masks of the items that leave no trace in a profile.
+        private: the items that leave no trace in a profile; None = every item may.
 
     Raises:
         ConfigError: the scenario names a time zone that does not exist.
     """
 
-    def __init__(self, scenario: Scenario, store: Store, catalogue: Catalogue, private: Callable[[], Mask]) -> None:
+    def __init__(self, scenario: Scenario, store: Store, catalogue: Catalogue, private: Filter | None) -> None:
         self._scenario, self._store, self._catalogue, self._private = scenario, store, catalogue, private
         self.traits = Traits(catalogue, scenario.profile.sensitive)
         self._zone = rhythm.zone(scenario.profile.timezone)
         self._lock = threading.Lock()
         self._taken: tuple[Scores, float] | None = None
 
+    def private_I(self) -> Mask:
+        """[I] items that leave no trace in a profile."""
+        with self._catalogue.lock:
+            return np.zeros(len(self._catalogue), np.bool_) if self._private is None else self._private.mask(self._catalogue)
+
     def lived(self, rows: Sequence[Row], said: Wishes) -> Lived:
         """The events that a profile counts: of positive weight, with items whose newest word was not a negative one, that are not private, and not wrong."""
         weights = self._scenario.events
         word = {item_id: weight for item_id, event, _ in rows if (weight := weights.get(event, 0.0))}
-        private_I = self._private()
+        private_I = self.private_I()
         kept = []
         for item_id, event, moment in rows:
             code = self._catalogue.items.code(item_id)

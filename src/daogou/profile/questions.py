@@ -1,15 +1,15 @@
 """What to ask someone of whom nothing is known: the items, or values, whose answers tell tastes apart best.
 
-Where people have taken things, an option is an item, and the answer to it is whether one would take it. People are rows of the tastes T [U, D] (the first
-singular vectors of who took what, popular items damped) and of the answers R [U, N]. Options are chosen one after the other, each the one that takes most
-of the variance of T that is left:
+Where people have taken things, an option is an item, and the answer to it is whether one would take it. People are unit rows of who took what, in their
+first directions T [U, D], and their answers R [U, N]. Options are chosen one after the other, each the one that takes most of the variance of T that is
+left, as often as it is picked:
 
-    next = argmax_c ‖Tᵀ r_c‖² / ‖r_c‖²          T and all r then lose what r_c explains
+    next = argmax_c a_c ‖Tᵀ r_c‖² / ‖r_c‖²          a_c = share of people who took c; T and all r then lose what r_c explains
 
-which is forward selection for a linear regression with many outputs (orthogonal least squares, Chen, Billings and Luo 1989). The aim, least expected error
-of the tastes after the answers, is that of the bootstrapping trees of Golbandi, Koren and Lempel 2011 (equation 2); unlike a tree it asks everyone
-the same, so that a page can show all at once. An option that few would pick, or that says what others have said, explains little: popularity and
-information are weighed as Rashid, Karypis and Riedl 2008 ask.
+Without a_c this is forward selection for a linear regression with many outputs (orthogonal least squares, Chen, Billings and Luo 1989): least squared error
+of what is believed of people after their answers, as in the bootstrapping trees of Golbandi, Koren and Lempel 2011 (equation 2), but everyone is asked
+the same, so that a page can show all at once. With it popularity and information weigh together, as Rashid et al. 2002 and 2008 found best: who picks
+nothing has told nothing (benchmarks/onboarding.py has the figures).
 
 A catalogue without events asks for values instead: three attributes, each the one that splits the goods most beside those already asked (joint entropy).
 
@@ -27,6 +27,7 @@ from daogou.data.histories import Histories
 from daogou.profile.traits import Table, Trait
 
 QUESTIONS, OPTIONS = 3, 6
+ASKED = QUESTIONS * OPTIONS
 SPARE = 2
 """So many times as many options are chosen as are shown: some will be sold out when they are asked."""
 PEOPLE = 5000
@@ -49,25 +50,25 @@ class Chosen(NamedTuple):
     explained: NDArray[np.float64]
 
 
-def choose(histories: Histories, askable_I: Mask, *, wanted: int = QUESTIONS * OPTIONS * SPARE, seed: int = 0) -> Chosen:
+def choose(histories: Histories, askable_I: Mask, *, wanted: int = ASKED * SPARE, seed: int = 0) -> Chosen:
     """The items to ask for; none where too few people are known.
 
     Args:
         histories: everybody's.
         askable_I: [I] items that may be asked for.
     """
-    taken_UI = _taken(histories, len(askable_I), seed)
+    taken_UI = taken(histories, len(askable_I), seed)
     count_I = np.asarray(taken_UI.sum(axis=0))[0]
     able = np.flatnonzero(askable_I & (count_I >= LEAST_PEOPLE))
     candidates = np.sort(able[np.lexsort((able, -count_I[able]))[:CANDIDATES]])
     if not len(candidates):
         return Chosen(np.zeros(0, np.int32), np.zeros(0))
-    taste_UD = _tastes(taken_UI, count_I, seed)
+    taste_UD = _tastes(taken_UI, seed)
     places, explained = _forward(taste_UD, taken_UI[:, candidates].toarray().astype(np.float64), min(wanted, len(candidates)))
     return Chosen(candidates[places].astype(np.int32), explained)
 
 
-def _taken(histories: Histories, n_items: int, seed: int) -> sp.csr_matrix:
+def taken(histories: Histories, n_items: int, seed: int) -> sp.csr_matrix:
     """[U, I] 0 or 1: who took what, of those with enough; a sample where they are many."""
     taken_UI = histories.matrix(n_items)
     taken_UI.data[:] = 1.0
@@ -77,14 +78,11 @@ def _taken(histories: Histories, n_items: int, seed: int) -> sp.csr_matrix:
     return taken_UI[enough]
 
 
-def _tastes(taken_UI: sp.csr_matrix, count_I: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """[U, D] centred: the left singular vectors, times their values, of unit rows whose popular items are damped."""
-    damped_UI = sp.csr_matrix(taken_UI @ sp.diags(1 / np.sqrt(np.maximum(count_I, 1.0)))).astype(np.float64)
-    length_U = np.sqrt(np.asarray(damped_UI.multiply(damped_UI).sum(axis=1))[:, 0])
-    unit_UI = sp.csr_matrix(sp.diags(1 / np.maximum(length_U, 1e-12)) @ damped_UI)
-    dimensions = min(DIMENSIONS, *unit_UI.shape)
-    draw_ID = np.random.default_rng(seed).standard_normal((unit_UI.shape[1], dimensions))
-    for _ in range(4):  # subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4)
+def _tastes(taken_UI: sp.csr_matrix, seed: int) -> NDArray[np.float64]:
+    """[U, D] centred; the basis by subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4)."""
+    unit_UI = sp.csr_matrix(sp.diags(1 / np.sqrt(np.maximum(np.diff(taken_UI.indptr), 1))) @ taken_UI).astype(np.float64)
+    draw_ID = np.random.default_rng(seed).standard_normal((unit_UI.shape[1], min(DIMENSIONS, *unit_UI.shape)))
+    for _ in range(4):
         draw_ID = np.linalg.qr(unit_UI.T @ (unit_UI @ draw_ID))[0]
     taste_UD = np.asarray(unit_UI @ draw_ID)
     return np.asarray(taste_UD - taste_UD.mean(axis=0))
@@ -92,13 +90,14 @@ def _tastes(taken_UI: sp.csr_matrix, count_I: NDArray[np.float64], seed: int) ->
 
 def _forward(taste_UD: NDArray[np.float64], answer_UN: NDArray[np.float64], wanted: int) -> tuple[list[int], NDArray[np.float64]]:
     """Forward selection; the share of the variance explained after each choice."""
-    left_UD, rest_UN = taste_UD.copy(), answer_UN - answer_UN.mean(axis=0)
+    rate_N = answer_UN.mean(axis=0)
+    left_UD, rest_UN = taste_UD.copy(), answer_UN - rate_N
     total, floor = float((left_UD**2).sum()), RIDGE * max(len(rest_UN), 1)
     places: list[int] = []
     explained: list[float] = []
     for _ in range(wanted):
         length_N = (rest_UN**2).sum(axis=0)
-        gain_N = ((left_UD.T @ rest_UN) ** 2).sum(axis=0) / (length_N + floor)
+        gain_N = rate_N * ((left_UD.T @ rest_UN) ** 2).sum(axis=0) / (length_N + floor)
         gain_N[places] = -1.0
         best = int(np.argmax(gain_N))
         if length_N[best] <= floor:

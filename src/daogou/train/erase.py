@@ -31,7 +31,7 @@ from daogou.scenario import Project, Scenario
 from daogou.store import Receipt as Rows
 from daogou.store import Store
 from daogou.train import release as releases
-from daogou.train.fit import build, check, circumstances, discard_checkpoints, rankers_without, snapshot
+from daogou.train.fit import build, check, circumstances, discard_checkpoints, newcomers, rankers_without, snapshot
 
 log = structlog.get_logger("daogou.train")
 
@@ -180,7 +180,7 @@ def _without(project: Project, store: Store, scenario: Scenario, learned: _Learn
         notes=(*old.notes, "one person was erased from it"),
     )
     blends = msgspec.json.decode((directory / "blend.json").read_bytes(), type=dict[str, dict[str, float]])
-    written = releases.write(project.releases, models, rest.items, blends, about, rankers)
+    written = releases.write(project.releases, models, rest.items, blends, about, rankers, newcomers(rest, scenario, old.seed))
     check(project.releases / written.id, scenario, store)
     return done, written.id
 

@@ -18,13 +18,15 @@ import numpy as np
 import structlog
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from daogou import plugins
+from daogou import filters, plugins
+from daogou.catalogue import Catalogue
 from daogou.contract import Additive, Progress, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Split, split
 from daogou.data.vocab import Vocabulary
 from daogou.engine import Engine, Request
 from daogou.errors import ConfigError, DataError, MissingExtra, ReleaseError, UnknownName
+from daogou.profile.newcomers import Newcomers
 from daogou.rank.blend import Blend
 from daogou.rank.facts import Facts
 from daogou.rank.ranker import Ranked
@@ -132,7 +134,7 @@ def train(
         rankers, places = _rankers(honest.rankers, fitted, data)
         about = _about(data, training, timed, honest.metrics, parts)
         about = msgspec.structs.replace(about, rankers=places, notes=(*about.notes, *notes))
-        manifest = releases.write(project.releases, fitted, data.items, blends, about, rankers)
+        manifest = releases.write(project.releases, fitted, data.items, blends, about, rankers, newcomers(data, scenario, training.run.seed))
         discard_checkpoints(project)
         directory = project.releases / manifest.id
         check(directory, scenario, store)
@@ -212,6 +214,15 @@ def check(directory: Path, scenario: Scenario, store: Store) -> Release:
                 f"placement {place.name!r} fails in {', '.join(engine.failures)}", fix="daogou train; the live release stays", where=str(directory)
             )
     return release
+
+
+def newcomers(data: Dataset, scenario: Scenario, seed: int) -> Newcomers | None:
+    """The questions for new people: items that have a name, can be had, and are nobody's secret."""
+    catalogue = Catalogue(data.item_table, scenario.attributes, data.items)
+    private = filters.compile(scenario.profile.private, catalogue.kinds) if scenario.profile.private else None
+    named_I = data.item_table["title"].is_not_null().to_numpy() if "title" in data.item_table.columns else np.zeros(data.n_items, np.bool_)
+    askable_I = catalogue.offered_I & named_I
+    return Newcomers.fit(data.histories, askable_I & ~private.mask(catalogue) if private else askable_I, seed=seed)
 
 
 def rankers_without(scenario: Scenario, data: Dataset, fitted: Mapping[str, Recommender], run: Run) -> tuple[dict[str, Ranked], dict[str, str]]:

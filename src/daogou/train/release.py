@@ -17,6 +17,7 @@ from daogou import __version__
 from daogou.contract import Recommender
 from daogou.data.vocab import Vocabulary
 from daogou.errors import ReleaseError
+from daogou.profile.newcomers import Newcomers
 from daogou.rank.ranker import Ranked
 from daogou.release import CURRENT, Manifest, Release, checked_id, current_id, list_releases, open_current, open_release, read_manifest, sha256, verify
 
@@ -32,6 +33,7 @@ def write(
     blends: Mapping[str, Mapping[str, float]],
     about: Manifest,
     rankers: Mapping[str, Ranked] | None = None,
+    newcomers: Newcomers | None = None,
 ) -> Manifest:
     """Writes a whole release and returns its manifest; it is not live before `publish`.
 
@@ -49,6 +51,8 @@ def write(
             model.save(staging / "models" / name)
         for name, ranked in (rankers or {}).items():
             ranked.save(staging / "rankers" / name)
+        if newcomers is not None:
+            newcomers.save(staging)
         items.save(staging / "items.json")
         (staging / "blend.json").write_bytes(msgspec.json.format(msgspec.json.encode(blends, order="sorted"), indent=1))
         manifest = _sealed(staging, about, items)
