@@ -23,7 +23,7 @@ from daogou import filters, query
 from daogou.arrange.diversity import diversify
 from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
-from daogou.contract import Codes, Due, Habits, Mask, Queries, Reason, Recommender, Scores
+from daogou.contract import Codes, Due, Encoder, Habits, Mask, Queries, Reason, Recommender, Scores
 from daogou.data.histories import Histories
 from daogou.data.rows import Correction, Item
 from daogou.errors import DaogouError, UnknownName, UsageError
@@ -148,7 +148,8 @@ class Engine:
         }
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
-        self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors)
+        own = _own_encoders(self._models, image_encoders)
+        self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors, own=own)
         self._says_more = any(f"because.{MORE}" in words for words in scenario.words.values())
         self._alike: dict[int, tuple[int, ...]] = {}
         self._newcomers = release.newcomers if release else None
@@ -763,6 +764,17 @@ class Engine:
     def _failed(self, part: str, error: Exception) -> None:
         self.failures[part] += 1
         log.warning("degraded", part=part, error=type(error).__name__, found=str(error)[:300] if isinstance(error, DaogouError) else "")
+
+
+def _own_encoders(models: Mapping[str, Recommender], wanted: Mapping[str, float]) -> dict[str, Encoder]:
+    """The encoders among `wanted` that a model of the release brings, because the shop's own goods taught them."""
+    out: dict[str, Encoder] = {}
+    for name, model in models.items():
+        try:
+            out |= {key: one for key, one in getattr(model, "encoders", {}).items() if key in wanted}
+        except DaogouError as e:
+            log.warning("encoders of the release cannot be used", model=name, why=str(e))
+    return out
 
 
 def _z(part: Part, b: int, codes: Codes) -> NDArray[np.float32]:

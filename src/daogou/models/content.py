@@ -1,6 +1,6 @@
 """Content: what goods are like, against what a shopper's goods are like. Knows goods that nobody has taken yet, and needs no event to begin with."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,7 +11,8 @@ from daogou.config import hyper
 from daogou.contract import Queries, Reason, Run, Scores
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
-from daogou.encode.items import Blocks, item_vectors
+from daogou.encode import from_arrays, to_arrays
+from daogou.encode.items import Blocks, item_vectors, taught
 from daogou.errors import TrainingError
 from daogou.families import State, Vectors
 
@@ -42,13 +43,33 @@ class Content(Vectors):
     Settings = ContentConfig
     config: ContentConfig
     needs_events = False
+    _own: dict[str, Any] | None = None
+    _kept: dict[str, NDArray[Any]] = {}
+
+    def prepare(self, data: Dataset, run: Run) -> None:
+        """Teaches the encoders that must learn from the shop's photos, so that every later fit finds them in `run.vectors`: minutes once, not in each fit."""
+        taught(data.item_table, data.item_kinds, self.config, run)
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """The encoders that the shop's photos taught, by name: a photo that is asked with is seen as the goods were.
+
+        Raises:
+            MissingExtra: what they need is not installed.
+        """
+        if self._own is None:
+            self._own = from_arrays(self._kept)
+        return self._own
 
     def _check(self, data: Dataset) -> None:
         if not data.n_items:
             raise TrainingError("there is no item", expected="items with titles or other attributes", fix="import a catalogue")
 
     def _fit(self, data: Dataset, run: Run) -> None:
-        self.vectors_ID = item_vectors(data.item_table, data.item_kinds, self.config, cached=run.vectors, photos=run.photos, progress=run.progress)
+        self._own, self._kept = taught(data.item_table, data.item_kinds, self.config, run), {}
+        self.vectors_ID = item_vectors(
+            data.item_table, data.item_kinds, self.config, cached=run.vectors, photos=run.photos, progress=run.progress, own=self._own
+        )
         self.support_I = np.bincount(data.histories.item, minlength=self.n_items).astype(np.float32)
         self.map_DD = np.eye(self.vectors_ID.shape[1], dtype=np.float32)
         if self.config.learned > 0 and self.support_I.any():
@@ -109,11 +130,12 @@ class Content(Vectors):
         return sp.csr_matrix(sp.diags(np.divide(1.0, total_B, out=np.zeros_like(total_B), where=total_B > 0)) @ weights_BI)
 
     def _state(self) -> State:
-        return {"vectors": self.vectors_ID, "map": self.map_DD, "support": self.support_I}
+        return {"vectors": self.vectors_ID, "map": self.map_DD, "support": self.support_I, **(to_arrays(self._own) if self._own is not None else self._kept)}
 
     def _restore(self, state: State) -> None:
         super()._restore(state)
         self.map_DD, self.support_I = np.asarray(state["map"]), np.asarray(state["support"])
+        self._own, self._kept = None, {name: np.asarray(array) for name, array in state.items() if name.startswith("encoder.")}
 
 
 def _spread(some_ID: Scores, all_ID: Scores, map_DD: NDArray[np.float64] | None) -> float:

@@ -121,6 +121,7 @@ def train(
     chooser = Chooser(project.training.minutes * 60 if models is None else 0.0, _known_cost(project))
     with threadpool_limits(limits=training.run.threads):
         data = snapshot(project, store, scenario)
+        _prepare(data, fresh, training)
         parts = _split(data, training)
         honest = Measured({}, {}, {})
         if parts:
@@ -246,6 +247,16 @@ def _chosen(project: Project, scenario: Scenario, models: Sequence[str] | None) 
         if name not in scenario.models:
             raise UnknownName("model", name, scenario.models, where="[models] of the scenario", field="models")
     return wanted
+
+
+def _prepare(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training) -> None:
+    """What models need that is learned once for all their fits, and outside the time that is counted for them: networks for the shop's photos."""
+    for name, make in fresh.items():
+        if (prepare := getattr(make(), "prepare", None)) is not None:
+            try:
+                prepare(data, training.run)
+            except Exception as e:  # the fit will go on without it, or say the same
+                training.warn(f"{name} could not be prepared: {type(e).__name__}: {e}")
 
 
 def _split(data: Dataset, training: _Training) -> Split | None:
