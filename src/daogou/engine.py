@@ -23,7 +23,7 @@ from daogou import filters, query
 from daogou.arrange.diversity import diversify
 from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
-from daogou.contract import Codes, Due, Encoder, Habits, Mask, Queries, Reason, Recommender, Scores
+from daogou.contract import Codes, Due, Encoder, Habits, Mask, Progress, Queries, Reason, Recommender, Scores
 from daogou.data.histories import Histories
 from daogou.data.rows import Correction, Item
 from daogou.errors import DaogouError, UnknownName, UsageError
@@ -333,13 +333,13 @@ class Engine:
         """See `Finder.meaning`."""
         return self.finder.meaning
 
-    def learn_meaning(self) -> None:
-        """Reads the goods' texts and photos now instead of in the background.
+    def learn_meaning(self, *, photos: bool = True, progress: Progress | None = None) -> None:
+        """Reads the goods' texts, and their photos, now instead of in the background.
 
         Raises:
             DaogouError: an encoder cannot be had.
         """
-        self.finder.learn()
+        self.finder.learn(photos=photos, progress=progress)
 
     def catalogue_changed(self, item_ids: Sequence[str]) -> None:
         """Takes over what the store now holds of these items: price, stock and words count for the next answer."""

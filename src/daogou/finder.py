@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from daogou.catalogue import Catalogue
-from daogou.contract import Encoder, Mask, Progress, Scores
+from daogou.contract import Codes, Encoder, Mask, Progress, Scores
 from daogou.data.rows import Item
 from daogou.encode import check_kind, encoder, text_encoder
-from daogou.index.hybrid import fuse
+from daogou.index.hybrid import balance, fuse
 from daogou.index.lexical import Lexical
 from daogou.index.vectors import Meaning, Reading, Upkeep
 from daogou.store import Store
@@ -25,23 +25,20 @@ from daogou.store import Store
 SEARCHED = ("title", "category", "brand")
 MEANT = ("title",)
 """Whose meaning is read. Category and brand are words; beside a title they only blur it."""
-FUSED = 100
-"""Items of each ranking that are made one list."""
-NEAR = 0.35
-"""Cosine that the nearest text must reach, else none is about what was asked: unrelated titles have .1 to .3 with the default encoder."""
-BESIDE = 0.05
-"""Weight of meaning where the catalogue knows every word of a question (MRR@10 of titles recalled in English, amazon-office: words .59, both .58 with .05,
-.45 with 1); the fewer words it knows, the more meaning counts: words in another language leave nothing else."""
-TASTE, LIKE, PHOTO = 1.0, 1.0, 4.0
-"""Weights of these rankings where nothing was said; beside words taste only orders what they find alike. A photo says more than the words beside it, which
-have become constraints already."""
+FUSED = 200
+"""Items of each way of finding that are compared by all of them."""
+NEAR = 0.3
+"""Cosine that the nearest text must reach, else none is about what was asked: with the default encoder questions
+in Chinese on English goods reach .33 to .7, questions that are about nothing here .13 to .31."""
+TASTE, LIKE, PHOTO = 0.15, 1.0, 4.0
+"""Weights beside words: taste only orders what they find alike; a photo says more than the words beside it, which have become constraints already."""
 
 Taste = Callable[[Mask, int], list[int]]
 """Allowed items, at most so many, in the order of someone's taste."""
 
 
 class Found(NamedTuple):
-    """One item, and which ranking speaks most for it: words, meaning, photo, like, taste or, where nothing does, newest."""
+    """One item, and which way of finding speaks most for it: words, meaning, photo, like, taste or, where none does, newest."""
 
     code: int
     score: float
@@ -112,16 +109,16 @@ class Finder:
         """Whether photos are, or will soon be, looked at."""
         return self._pictures is not None and self._photos is not None and self._photos.is_dir() and not self._pictures.failed
 
-    def learn(self, progress: Progress | None = None) -> None:
+    def learn(self, *, photos: bool = True, progress: Progress | None = None) -> None:
         """Reads texts and photos now instead of in the background.
 
         Raises:
             DaogouError: an encoder cannot be had.
         """
         if self._texts is not None:
-            self._texts.now()
-        if self._pictures is not None and self.sighted:
-            self._pictures.now()
+            self._texts.now(progress)
+        if photos and self._pictures is not None and self.sighted:
+            self._pictures.now(progress)
 
     def changed(self, item_ids: Sequence[str], items: Sequence[Item]) -> None:
         """These items are others now; those that `items` lacks are gone."""
@@ -144,49 +141,66 @@ class Finder:
         photo: Sight | None = None,
         like: Sequence[int] = (),
         taste: Taste | None = None,
+        alike: Sequence[str] = (),
         unfinished: bool = False,
         liberal: bool = False,
     ) -> list[Found]:
-        """The best k allowed items for some words and a photo, fused of all rankings. Without either: taste, else what is new.
+        """The best k allowed items for some words and a photo, by all ways of finding together. Without either: taste, else what is new.
 
         Args:
             photo: what `see` saw in one; of other encoders than those of now it says nothing.
             like: items whose neighbours in meaning are sought too.
             taste: the shopper's; None = nobody's.
+            alike: other names for what the words ask for.
+            unfinished: the last word is still being typed: words that begin with it match, and meaning waits.
             liberal: whether items far from the words count where nearer ones lack, because the filter has said already what is wanted.
         """
-        depth = max(k, FUSED)
-        rankings: dict[str, list[int]] = {}
-        words = self.words.search(text, depth, allowed_I, unfinished=unfinished) if text.strip() else []
-        meaning, looks = None if unfinished else self.meaning, self.looks
-        if meaning is not None:
-            about = [("meaning", meaning.vector(text))] if text.strip() else []
-            for name, vector_D in [*about, *(("like", meaning.of(code)) for code in like)]:
-                if vector_D is not None:
-                    near = meaning.search(vector_D, depth, allowed_I)
-                    rankings[name] = [code for code, _ in near] if liberal or (near and near[0][1] >= NEAR) else []
-        if photo is not None and looks is not None and photo.by == looks.stamp:
-            rankings["photo"] = [code for code, _ in looks.search(photo.vector_D, depth, allowed_I)]
-        if not rankings and taste is None and words:
-            return [Found(code, score, "words") for code, score in words[:k]]
-        rankings["words"] = [code for code, _ in words]
-        if taste is not None or not any(rankings.values()):
-            there_I = allowed_I
-            if asked := {code for codes in rankings.values() for code in codes}:
-                there_I = np.zeros_like(allowed_I)
-                there_I[list(asked)] = True
-            elif text.strip() and not liberal:
-                return []
-            rankings["taste"] = taste(there_I, depth) if taste is not None else self._catalogue.newest(there_I, depth).tolist()
-        covered = self.words.coverage(text)
-        something = bool(text.strip()) or "photo" in rankings
-        weights = {"words": covered**2, "meaning": 1 - (1 - BESIDE) * covered**2, "taste": TASTE * BESIDE if something else TASTE, "like": LIKE, "photo": PHOTO}
-        out = [Found(*one) for one in fuse(rankings, weights)[:k]]
-        if liberal and len(out) < k:
+        asked, depth = text.strip(), max(k, FUSED)
+        words = dict(self.words.search(text, depth, allowed_I, unfinished=unfinished, alike=alike)) if asked or alike else {}
+        near = self._near(asked, allowed_I, depth, photo, like, unfinished=unfinished, liberal=liberal)
+        codes_N = np.array(sorted({*words, *(code for _, _, found in near for code in found)}), np.int32)
+        evidence: dict[str, Scores] = {}
+        by_words, by_meaning = balance(max(words.values(), default=0.0))
+        weights = {"words": by_words, "meaning": by_meaning, "like": LIKE, "photo": PHOTO, "taste": TASTE}
+        if words:
+            evidence["words"] = np.array([words.get(code, 0.0) for code in codes_N.tolist()], np.float32)
+        for name, likeness, _ in near:
+            evidence[name] = np.maximum(evidence.get(name, np.float32(-1.0)), likeness(codes_N))
+        if taste is not None and len(codes_N):
+            evidence["taste"] = self._tastes(taste, allowed_I, codes_N)
+        out = [Found(*one) for one in fuse(codes_N, evidence, weights, k)]
+        if len(out) < k and (liberal or not (asked or evidence)):
             left_I = allowed_I.copy()
             left_I[[one.code for one in out]] = False
-            out += [Found(int(code), 0.0, "newest") for code in self._catalogue.newest(left_I, k - len(out))]
+            rest, source = (self._catalogue.newest(left_I, k - len(out)).tolist(), "newest") if taste is None else (taste(left_I, k - len(out)), "taste")
+            out += [Found(code, 0.0, source) for code in rest]
         return out
+
+    def _near(
+        self, asked: str, allowed_I: Mask, depth: int, photo: Sight | None, like: Sequence[int], *, unfinished: bool, liberal: bool
+    ) -> list[tuple[str, Callable[[Codes], Scores], list[int]]]:
+        """Every way of finding by nearness that has something to say: its name, the likeness of any items, and the nearest ones."""
+        out: list[tuple[str, Callable[[Codes], Scores], list[int]]] = []
+        meaning, looks = None if unfinished else self.meaning, self.looks
+        if meaning is not None:
+            questions = [("meaning", meaning.vector(asked))] if asked else []
+            for name, vector_D in [*questions, *(("like", meaning.of(code)) for code in like)]:
+                if vector_D is not None:
+                    found = meaning.search(vector_D, depth, allowed_I)
+                    if liberal or (found and found[0][1] >= NEAR):
+                        out.append((name, partial(meaning.likeness, vector_D), [code for code, _ in found]))
+        if photo is not None and looks is not None and photo.by == looks.stamp:
+            found = looks.search(photo.vector_D, depth, allowed_I)
+            out.append(("photo", partial(looks.likeness, photo.vector_D), [code for code, _ in found]))
+        return out
+
+    @staticmethod
+    def _tastes(taste: Taste, allowed_I: Mask, codes_N: Codes) -> Scores:
+        """[N] from 1 for what suits best to near 0: places, for the scores of models say nothing beside words."""
+        there_I = np.zeros_like(allowed_I)
+        there_I[codes_N] = True
+        place = {code: n for n, code in enumerate(taste(there_I, len(codes_N)))}
+        return np.array([1.0 - place.get(code, len(codes_N)) / len(codes_N) for code in codes_N.tolist()], np.float32)
 
     def see(self, photo: bytes) -> Sight | None:
         """What a photo shows; None where photos are not looked at (yet). Nothing of it is kept.
@@ -210,18 +224,19 @@ class Finder:
         return out_I
 
     # ---- reading
-    def _read_texts(self, name: str) -> Meaning:
+    def _read_texts(self, name: str, progress: Progress | None) -> Meaning:
         with self._catalogue.lock:
             texts = [(code, "; ".join(parts)) for code, parts in self._catalogue.texts(MEANT)]
             n_items = len(self._catalogue)
-        return Meaning([(text_encoder(name), 1.0)], [code for code, _ in texts], [text for _, text in texts], n_items, cached=self._vectors)
+        codes, words = [code for code, _ in texts], [text for _, text in texts]
+        return Meaning([(text_encoder(name), 1.0)], codes, words, n_items, cached=self._vectors, progress=progress)
 
     def _text(self, code: int) -> str | None:
         """The text of one item that is read for its meaning."""
         found = self._store.items([self._catalogue.items.id(code)])
         return "; ".join(self._catalogue.texts_of(found[0], MEANT)) if found else None
 
-    def _read_photos(self) -> Meaning:
+    def _read_photos(self, progress: Progress | None) -> Meaning:
         assert self._photos is not None
         from daogou.encode.photos import Gallery, Shelf  # an optional part: only who looks at photos needs it
 
@@ -230,7 +245,8 @@ class Finder:
             n_items = len(self._catalogue)
         gallery = Gallery(self._photos)
         there = [(code, name) for code, name in named if gallery.find(name) is not None]
-        return Meaning(self._eyes(), [code for code, _ in there], Shelf(gallery, [name for _, name in there]), n_items, cached=self._vectors)
+        codes, shelf = [code for code, _ in there], Shelf(gallery, [name for _, name in there])
+        return Meaning(self._eyes(), codes, shelf, n_items, cached=self._vectors, progress=progress)
 
     def _eyes(self) -> list[Reading]:
         return [

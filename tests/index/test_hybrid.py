@@ -10,7 +10,7 @@ import pytest
 from daogou.contract import Mask, Scores
 from daogou.data.rows import Item
 from daogou.engine import Engine
-from daogou.index.hybrid import K, fuse
+from daogou.index.hybrid import balance, fuse
 from daogou.index.vectors import Meaning, Upkeep
 from daogou.scenario import load_scenario
 from daogou.store import Store
@@ -27,14 +27,20 @@ class Letters:
         return counts / np.maximum(length, 1e-9)[:, None], length > 0
 
 
-def test_reciprocal_ranks_add_up() -> None:
-    found = fuse({"words": [7, 3], "meaning": [3, 5]}, {"meaning": 0.5})
-    assert [(one.code, one.source) for one in found] == [(3, "words"), (7, "words"), (5, "meaning")]
-    assert found[0].score == pytest.approx(1 / (K + 2) + 0.5 / (K + 1)) and found[2].score == pytest.approx(0.5 / (K + 2))
+def test_scores_add_up_and_the_largest_share_is_named() -> None:
+    codes = np.array([3, 5, 7], np.int32)
+    found = fuse(codes, {"words": np.array([0.5, 0.0, 0.9]), "meaning": np.array([0.8, 0.6, 0.1])}, {"meaning": 0.5}, 9)
+    assert [(one.code, one.source) for one in found] == [(7, "words"), (3, "words"), (5, "meaning")]
+    assert [one.score for one in found] == pytest.approx([0.95, 0.9, 0.3])
 
 
 def test_equal_items_come_in_order_of_code() -> None:
-    assert [one.code for one in fuse({"a": [9], "b": [2]})] == [2, 9] and fuse({}) == [] == fuse({"a": []})
+    codes = np.array([9, 2], np.int32)
+    assert [one.code for one in fuse(codes, {"a": np.ones(2)}, {}, 2)] == [2, 9] and fuse(codes, {}, {}, 2) == []
+
+
+def test_meaning_counts_where_words_say_little() -> None:
+    assert balance(0.0) == (0.0, 1.0) and balance(1.3) == (1.0, 0.0) and balance(0.25) == (0.25, 0.75)
 
 
 def test_the_nearest_allowed_items_best_first() -> None:
@@ -66,7 +72,7 @@ def test_items_are_added_replaced_and_taken_out() -> None:
 
 def test_upkeep_reads_beside_and_follows_changes() -> None:
     texts: dict[int, str | None] = {0: "aaa", 1: "bbb"}
-    upkeep = Upkeep(lambda: Meaning([(Letters(), 1.0)], list(texts), [text or "" for text in texts.values()], 2), texts.get)
+    upkeep = Upkeep(lambda progress: Meaning([(Letters(), 1.0)], list(texts), [text or "" for text in texts.values()], 2), texts.get)
     assert upkeep.meaning is None
     upkeep.begun()
     texts[2] = "aa"
@@ -78,7 +84,7 @@ def test_upkeep_reads_beside_and_follows_changes() -> None:
 
 
 def test_an_encoder_that_fails_leaves_words() -> None:
-    def broken() -> Meaning:
+    def broken(progress: object) -> Meaning:
         raise RuntimeError("no weights")
 
     upkeep = Upkeep(broken, lambda code: None)

@@ -105,11 +105,25 @@ def test_words_of_a_text() -> None:
     assert words("ﬁne ＡＢＣ") == ["fine", "abc"]
 
 
-def test_coverage_says_how_much_of_a_question_words_can_answer() -> None:
-    index = Lexical([(0, ["Red running shoes"]), (1, ["蓝牙耳机"])])
-    assert index.coverage("red shoe") == 1.0 == index.coverage("runing")
-    assert index.coverage("red zzzzz") == 0.5 and index.coverage("蓝牙") == 1.0
-    assert index.coverage("咖啡杯") == 0.0 == index.coverage("")
+def test_a_score_is_the_share_of_the_question_that_an_item_has() -> None:
+    index = Lexical((n, [title]) for n, title in enumerate(["red running shoes", "red shirt", "red hat", "蓝牙耳机", "tea"]))
+    whole, half = dict(index.search("running shoes", 5)), dict(index.search("running zebra shoes wanted", 5))
+    assert 0.8 < whole[0] < 1.5 and half[0] < 0.7 * whole[0]
+    assert index.search("red zzzzz qqqqq", 1)[0][1] < 0.3 and index.search("咖啡杯 red", 1)[0][1] < 0.3
+
+
+def test_a_misspelt_word_is_read_as_its_neighbour() -> None:
+    index = Lexical((n, [title]) for n, title in enumerate(["red running shoes", "stapler", "staple remover", "蓝牙耳机"]))
+    assert index.corrected("Runnign shoes!") == "running shoes!" and index.corrected("stapelr") == "stapler"
+    assert index.corrected("red shoes") is None is index.corrected("蓝牙机") is index.corrected("") is index.corrected("xylophone")
+    assert [code for code, _ in index.search("runnign shose", 3)] == [0]
+
+
+def test_other_names_find_but_weigh_less() -> None:
+    index = Lexical((n, [title]) for n, title in enumerate(["sneakers, blue", "运动鞋", "tea"]))
+    found = dict(index.search("运动鞋", 5, alike=["sneakers", "running shoes"]))
+    assert set(found) == {0, 1} and found[1] > found[0] > 0
+    assert [code for code, _ in index.search("", 5, alike=["sneakers"])] == [0]
 
 
 def test_having_wants_every_word() -> None:

@@ -1,24 +1,29 @@
 """Search by words: tantivy over titles, categories and brands in any language, in memory.
 
 Texts are cut into words here: Unicode NFKC, lower case, runs of Chinese, Japanese and Korean signs into pairs (and single signs), Latin words
-also by their English stem. Queries are built from terms, never parsed: a shopper's words can address no field and break no syntax. The index is
-derived from the catalogue and changed with it.
+also by their English stem. Queries are built from terms, never parsed: a shopper's words can address no field and break no syntax. A word that the
+catalogue does not know is read as the known one next to it. The index is derived from the catalogue and changed with it.
 """
 
+import math
 import re
 import threading
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tantivy
 
 from daogou.contract import Mask
+from daogou.index.spelling import Spelling
 
 MAX_TERMS = 32
 """Words of a query that count; the rest is ignored."""
-FUZZY_FROM = 4
-"""Latin words shorter than this must be spelt right: one error in three letters makes another word."""
+MISSPELT = 0.8
+"""Weight of a word that was read as another."""
+ALIKE = 0.5
+"""Weight of another name for the same thing."""
 
 _CJK = r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
@@ -39,6 +44,14 @@ def words(text: str, *, query: bool = False) -> list[str]:
     return out
 
 
+class Term(NamedTuple):
+    """A word of a question as the index knows it: itself, or the known word that it stands for; `known` is False where there is none."""
+
+    text: str
+    weight: float
+    known: bool
+
+
 class Lexical:
     """An index over item codes. Every method may be called from any thread; a search sees the whole of a change or nothing of it."""
 
@@ -55,6 +68,7 @@ class Lexical:
         self._index = tantivy.Index(self._schema)
         self._stem = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.stemmer("english")).build()
         self._lock = threading.Lock()
+        self._spelling = Spelling()
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         for code, parts in texts:
             self._add(code, parts)
@@ -69,38 +83,63 @@ class Lexical:
                     self._add(code, parts)
             self._shown()
 
-    def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False) -> list[tuple[int, float]]:
-        """Code and BM25 score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
+    def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False, alike: Sequence[str] = ()) -> list[tuple[int, float]]:
+        """Code and score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
 
-        `unfinished`: the last word is still being typed, so words that begin with it match too.
+        The score is BM25 as a share of what all words of the question weigh (their inverse document frequencies): near 1 where an item has every word,
+        near 0 where it has only common ones, whatever the question's length.
+
+        Args:
+            unfinished: the last word is still being typed, so words that begin with it match too.
+            alike: other names for what is asked for; they find, but weigh less.
         """
-        query = self._query(text, unfinished)
-        if query is None or k < 1:
+        if k < 1:
             return []
         searcher = self._index.searcher()
+        terms = self._terms(searcher, text)
+        query = self._query(terms, text, unfinished, alike)
+        if query is None:
+            return []
+        whole = self._weight(searcher, terms)
         most = max(searcher.num_docs, 1)
         for depth in (*(d for d in _DEPTHS if k <= d < most), most):
             hits = searcher.search(query, depth).hits
             codes = self._codes(searcher, [at for _, at in hits])
-            found = [(code, float(score)) for code, (score, _) in zip(codes, hits, strict=True)]
+            found = [(code, float(score) / whole) for code, (score, _) in zip(codes, hits, strict=True)]
             if allowed_I is not None:
                 found = [(code, score) for code, score in found if code < len(allowed_I) and allowed_I[code]]
             if len(found) >= k or len(hits) < depth:
                 break
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
 
-    def coverage(self, text: str) -> float:
-        """Share of the words of a question that stand in the index at all, as they are, in another form or with one slip: how far words can answer it."""
-        terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
-        searcher = self._index.searcher()
-        return sum(self._known(searcher, term) for term in terms) / len(terms) if terms else 0.0
+    def corrected(self, text: str) -> str | None:
+        """The text with its misspelt words as the catalogue spells them; None where there is nothing to correct."""
+        searcher, out, end, changed = self._index.searcher(), "", 0, False
+        folded = unicodedata.normalize("NFKC", text).lower()
+        for match in _RUN.finditer(folded):
+            term = self._term(searcher, match.group())
+            out += folded[end : match.start()] + term.text
+            changed |= term.text != match.group()
+            end = match.end()
+        return (out + folded[end:]).strip() if changed else None
 
-    def _known(self, searcher: tantivy.Searcher, term: str) -> bool:
+    def _terms(self, searcher: tantivy.Searcher, text: str) -> list[Term]:
+        return [self._term(searcher, term) for term in list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]]
+
+    def _term(self, searcher: tantivy.Searcher, term: str) -> Term:
         if searcher.doc_freq("words", term) or (term.isascii() and any(searcher.doc_freq("stems", stem) for stem in self._stems([term]))):
-            return True
-        if len(term) < FUZZY_FROM or not term.isalpha() or _IS_CJK.match(term):
-            return False
-        return bool(searcher.search(tantivy.Query.fuzzy_term_query(self._schema, "words", term, 1, True), 1).hits)
+            return Term(term, 1.0, True)
+        with self._lock:
+            near = self._spelling.nearest(term, lambda word: int(searcher.doc_freq("words", word)))
+        return Term(term, 1.0, False) if near is None else Term(near, MISSPELT, True)
+
+    def _weight(self, searcher: tantivy.Searcher, terms: Sequence[Term]) -> float:
+        """Sum of the inverse document frequencies of all words and stems, unknown ones as the rarest (Robertson's, as the index has it)."""
+        n, total = searcher.num_docs, 0.0
+        for term in terms:
+            times = [int(searcher.doc_freq("words", term.text)), *(int(searcher.doc_freq("stems", stem)) for stem in self._stems([term.text]))]
+            total += sum(math.log(1 + (n - t + 0.5) / (t + 0.5)) for t in times)
+        return max(total, 1e-6)
 
     def having(self, text: str) -> list[int]:
         """Codes of the items that have every word of `text`, in any form of the English stem; in no order."""
@@ -123,6 +162,7 @@ class Lexical:
 
     def _add(self, code: int, parts: list[str]) -> None:
         terms = words(" ".join(parts))
+        self._spelling.add(terms)
         self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
 
     def _shown(self) -> None:
@@ -134,17 +174,20 @@ class Lexical:
         latin = " ".join(term for term in terms if term.isascii())
         return self._stem.analyze(latin) if latin else []
 
-    def _query(self, text: str, unfinished: bool) -> tantivy.Query | None:
-        terms = list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]
+    def _query(self, terms: Sequence[Term], text: str, unfinished: bool, alike: Sequence[str]) -> tantivy.Query | None:
         should: list[tuple[tantivy.Occur, tantivy.Query]] = []
         for term in terms:
-            should.append((tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "words", term)))
-            if term.isascii():
-                should += [(tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "stems", stem)) for stem in self._stems([term])]
-            if len(term) >= FUZZY_FROM and term.isalpha() and not _IS_CJK.match(term):
-                fuzzy = tantivy.Query.fuzzy_term_query(self._schema, "words", term, 1, True)
-                should.append((tantivy.Occur.Should, tantivy.Query.boost_query(fuzzy, 0.3)))
+            if term.known:
+                should += self._either(term.text, term.weight)
+        for other in dict.fromkeys(term for name in alike[:MAX_TERMS] for term in words(name, query=True)):
+            if all(other != term.text for term in terms):
+                should += self._either(other, ALIKE)
         if unfinished and terms and not text[-1:].isspace():
-            begun = tantivy.Query.fuzzy_term_query(self._schema, "words", terms[-1], 0, True, True)
+            begun = tantivy.Query.fuzzy_term_query(self._schema, "words", words(text, query=True)[-1], 0, True, True)
             should.append((tantivy.Occur.Should, tantivy.Query.boost_query(begun, 0.5)))
         return tantivy.Query.boolean_query(should) if should else None
+
+    def _either(self, term: str, weight: float) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+        """A word as it is and by its stem."""
+        fields = [("words", term), *(("stems", stem) for stem in (self._stems([term]) if term.isascii() else []))]
+        return [(tantivy.Occur.Should, tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, name, one), weight)) for name, one in fields]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from daogou.contract import Encoder, Mask, Progress, Scores
 from daogou.encode import cache, stamp
+from daogou.errors import DaogouError
 from daogou.selection import best
 
 log = structlog.get_logger("daogou.index")
@@ -110,13 +111,16 @@ class Meaning:
                 self._first_IP[codes] = vectors_ND @ self._axes_DP
 
     def vector(self, thing: str | bytes) -> Scores | None:
-        """[D] of a question; None where there is nothing to read in it."""
+        """[D] of a question; None where there is nothing to read in it, or a server that reads texts does not answer in time."""
         if isinstance(thing, bytes):
             return self._vector(thing)
         with self._lock:
             if thing in self._asked:
                 return self._asked[thing]
-        found = self._vector(thing)
+        try:
+            found = self._vector(thing)
+        except DaogouError:  # whoever failed has said so in the log; words find without it
+            return None
         with self._lock:
             while len(self._asked) >= REMEMBERED:
                 del self._asked[next(iter(self._asked))]
@@ -158,7 +162,8 @@ class Meaning:
         return out_N
 
     def _vector(self, thing: str | bytes) -> Scores | None:
-        vectors_1D, mask_1 = self._side_by_side([one.encode([thing]) for one, _ in self._readings])
+        # An encoder that is a server has an encoding of its own for what someone waits for.
+        vectors_1D, mask_1 = self._side_by_side([getattr(one, "question", one.encode)([thing]) for one, _ in self._readings])
         return np.asarray(vectors_1D[0]) if mask_1[0] else None
 
     def _side_by_side(self, parts: Sequence[tuple[Scores, Mask]]) -> tuple[Scores, Mask]:
@@ -195,7 +200,7 @@ class Upkeep:
     Until the first pass is done `meaning` is None, and search goes without it. Items that change later are found by their old text until they are read again.
     """
 
-    def __init__(self, make: Callable[[], Meaning], text_of: Callable[[int], str | bytes | None]) -> None:
+    def __init__(self, make: Callable[[Progress | None], Meaning], text_of: Callable[[int], str | bytes | None]) -> None:
         """
         Args:
             make: builds the vectors of the whole catalogue.
@@ -220,14 +225,14 @@ class Upkeep:
                 self._run()
         return self.meaning
 
-    def now(self) -> Meaning:
+    def now(self, progress: Progress | None = None) -> Meaning:
         """Reads what is left and comes back when it is done.
 
         Raises:
             DaogouError: the encoder cannot be had.
         """
         if self.meaning is None:
-            self.meaning = self._make()
+            self.meaning = self._make(progress)
         self._catch_up()
         return self.meaning
 
