@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from daogou.breaker import Breaker
 from daogou.errors import ConfigError
-from daogou.guide.language_model import AT_ONCE, MOST_BYTES, Breaker, LanguageModel
+from daogou.guide.language_model import AT_ONCE, MOST_BYTES, LanguageModel
 from daogou.scenario import LanguageModel as Settings
 from daogou.testing.chat_server import CLOSE, ChatServer, Script, completion, dripping, reply
 

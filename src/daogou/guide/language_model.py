@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from daogou.breaker import Breaker
 from daogou.errors import ConfigError, MissingExtra
 from daogou.scenario import LanguageModel as Settings
 
@@ -27,36 +28,8 @@ AT_ONCE = 16
 """Calls under way; one more is not made."""
 LEAST_S = 0.05
 """Time below which a call is not begun."""
-FAILURES = 3
-REST_S = 20.0
 Count = Callable[[str, str], None]
 """What for (`read`, `phrase`), and what came of it: `used`, or why not."""
-
-
-class Breaker:
-    """Says whether to call. After `failures` in a row nobody does for `rest_s`; then one does, and its outcome decides."""
-
-    def __init__(self, failures: int = FAILURES, rest_s: float = REST_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most, self._rest_s, self._clock = failures, rest_s, clock
-        self._failed, self._opened, self._trying = 0, 0.0, False
-
-    def take(self) -> bool:
-        """Whether a call may be made now; if so, `settle` follows."""
-        if self._failed < self._most:
-            return True
-        if self._trying or self._clock() - self._opened < self._rest_s:
-            return False
-        self._trying = True
-        return True
-
-    def settle(self, well: bool | None) -> None:
-        """How the call went; None = it was given up by the one who asked, which says nothing."""
-        self._trying = False
-        if well:
-            self._failed = 0
-        elif well is not None:
-            self._failed += 1
-            self._opened = self._clock()
 
 
 class _Message(msgspec.Struct):
@@ -139,7 +112,7 @@ class LanguageModel:
 
     def _body(self, system: str, given: Mapping[str, Any], schema: Mapping[str, Any]) -> bytes:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": json.dumps(given, ensure_ascii=False)}]
-        body: dict[str, Any] = {"model": self.settings.model, "messages": messages, "stream": False, **self.settings.options}
+        body: dict[str, Any] = {**self.settings.options, "model": self.settings.model, "messages": messages, "stream": False}
         if self.settings.json_schema:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
         return json.dumps(body).encode()

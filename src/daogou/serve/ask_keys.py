@@ -70,7 +70,8 @@ class RunningKeys:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return msgspec.json.decode(answer.read(MOST_BYTES), type=kind)
         except urllib.error.HTTPError as e:
-            raise self._refused(e) from e
+            with e:
+                raise self._refused(e) from e
         except (OSError, HTTPException, ValueError, msgspec.DecodeError) as e:
             raise DaogouError(f"no answer ({e})", expected="a running daogou server", fix="check the address after --server", where=self._url) from e
 
