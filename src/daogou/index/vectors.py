@@ -200,7 +200,7 @@ class Upkeep:
     Until the first pass is done `meaning` is None, and search goes without it. Items that change later are found by their old text until they are read again.
     """
 
-    def __init__(self, make: Callable[[], Meaning], text_of: Callable[[int], str | bytes | None]) -> None:
+    def __init__(self, make: Callable[[Progress | None], Meaning], text_of: Callable[[int], str | bytes | None]) -> None:
         """
         Args:
             make: builds the vectors of the whole catalogue.
@@ -225,14 +225,14 @@ class Upkeep:
                 self._run()
         return self.meaning
 
-    def now(self) -> Meaning:
+    def now(self, progress: Progress | None = None) -> Meaning:
         """Reads what is left and comes back when it is done.
 
         Raises:
             DaogouError: the encoder cannot be had.
         """
         if self.meaning is None:
-            self.meaning = self._make()
+            self.meaning = self._make(progress)
         self._catch_up()
         return self.meaning
 
