@@ -21,7 +21,7 @@ from daogou.errors import DaogouError, UsageError
 from daogou.serve.errors import Overloaded
 from daogou.serve.openapi import PUBLIC
 from daogou.serve.services import Given
-from daogou.serve.web import art, cart, guide, pages, photos
+from daogou.serve.web import art, cart, guide, pages, photos, taste
 from daogou.serve.web.categories import Menu
 from daogou.serve.web.forms import OPEN
 from daogou.serve.web.page import Page, PageRequest
@@ -51,7 +51,7 @@ def router(secret: str | None = None) -> Router:
 
     shop = Router(
         "/",
-        route_handlers=[pages.router, cart.router, guide.router],
+        route_handlers=[pages.router, cart.router, guide.router, taste.router],
         dependencies={
             "page": Provide(page, sync_to_thread=False),
             "menu": Provide(lambda: menu, sync_to_thread=False),

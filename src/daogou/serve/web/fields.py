@@ -1,11 +1,13 @@
 """How the values of an item, a price or an attribute read on a page. A field that is unset, null or empty is simply not there."""
 
 import re
+from math import inf
 
 from msgspec import UNSET, UnsetType
 
 from daogou.data.rows import Item
 from daogou.guide.dialogue import Reply
+from daogou.profile.traits import band_edges
 
 SIGNS = {"USD": "$", "EUR": "€", "GBP": "£", "CNY": "¥", "JPY": "¥"}
 SMALL = {"a", "and", "for", "in", "of", "on", "or", "the", "to", "with"}
@@ -48,9 +50,29 @@ def price(amount: float | None, currency: str = "") -> str:
     return f"{sign}{amount:,.2f}" if sign or not currency else f"{amount:,.2f} {currency}"
 
 
+def fact(value: object) -> str:
+    """An attribute's value: tags side by side, and a year without a point and a nought."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).replace("|", ", ")
+
+
 def levels(category: str) -> list[str]:
     """The parts of a category path, most general first."""
     return [part.strip() for part in category.split(">") if part.strip()]
+
+
+def label(attribute: str, value: str, kind: str, currency: str) -> list[str]:
+    """A value of a profile as people read it: the steps of a path, else one part."""
+    if kind == "category":
+        return [neat(step) for step in levels(value)]
+    edges = band_edges(value) if kind == "number" else None
+    if edges is None:
+        return [neat(value)]
+    low, high = ("" if abs(edge) == inf else price(edge, currency) if attribute == "price" else f"{edge:g}" for edge in edges)
+    return [f"{low} – {high}" if low and high else f"< {high}" if high else f"≥ {low}"]
 
 
 def title(item: Item) -> str:

@@ -112,6 +112,7 @@ class Page:
             "locales": LOCALES,
             "visit": self.visit,
             "scenario": scenario,
+            "kinds": self.services.live.engine.catalogue.kinds,
             "has_cart": roles.has_cart(scenario),
             "action": scenario.actions,
             "partial": self.partial,
@@ -178,7 +179,7 @@ def event(page: Page, name: str, item_id: str, *, value: float | None = None, re
 def version() -> str:
     """Changes with any static file, so that browsers may keep them for long."""
     digest = sha256()
-    for name in ("app.css", "app.js", "guide.css", "guide.js", "icons.svg", "vendor/htmx.min.js"):
+    for name in ("app.css", "app.js", "guide.css", "guide.js", "taste.css", "icons.svg", "vendor/htmx.min.js"):
         digest.update((resources.files(__package__) / "static" / name).read_bytes())
     return digest.hexdigest()[:12]
 
@@ -204,6 +205,7 @@ def _environment() -> Environment:
         "number": fields.number_of,
         "title": fields.title,
         "reason": fields.reason,
+        "label": fields.label,
         "spoken": fields.spoken,
     }
     return env
