@@ -4,7 +4,7 @@ Axes in names: B queries, C candidates, E events, I items, K list length, U user
 (−1 = unknown); `data.vocab` is the only border. Times are int64 microseconds UTC.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -78,6 +78,7 @@ class Run:
     checkpoint: Path | None = None  # directory for interrupted fits; None = do not keep
     vectors: Path | None = None  # directory of vectors by content hash (encode.cache); None = encode anew
     photos: Path | None = None  # folder of the photos that items name; None = photos are not looked at
+    watch: Callable[[float], None] | None = None  # told what an epoch is worth on held-out events, by models with `by_epochs`; what it raises ends the fit
 
 
 class Progress(Protocol):
@@ -116,6 +117,13 @@ class StandIn(Recommender, Protocol):
 
     @property
     def trust_I(self) -> Scores: ...  # [I] 0 … 1: how far models of events may be believed on the item
+
+
+@runtime_checkable
+class NewcomerStandIn(Recommender, Protocol):
+    """A recommender that answers without a history, and speaks in the place of those that read one for shoppers who have little of it."""
+
+    def trust_B(self, queries: Queries) -> Scores: ...  # [B] 0 … 1: how far models of histories may be believed on the shopper
 
 
 class Due(NamedTuple):

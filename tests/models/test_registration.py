@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from daogou.contract import Queries, Run
+from daogou.contract import NewcomerStandIn, Queries, Run
 from daogou.data.dataset import Dataset, from_frames
 from daogou.data.histories import Histories
 from daogou.errors import TrainingError
@@ -88,3 +88,13 @@ def test_nobody_left_and_people_never_met() -> None:
     strange = replace(data, user_table=data.user_table.with_columns(age=pl.lit("new")))
     with pytest.raises(TrainingError, match="never seen"):
         Registration().fit(half, Run()).forget(strange)
+
+
+def test_it_hands_over_to_models_of_histories_as_events_come() -> None:
+    """An event counts as much as it weighs: ten looks at something are one purchase."""
+    history = Histories.of([[], [0], [0, 1, 2], [0] * 10], weights=[[], [1.0], [1.0] * 3, [0.1] * 10])
+    queries = Queries(history=history, user_B=np.full(4, -1, np.int32), now_B=np.zeros(4, np.int64), context=Histories.empty(4))
+    model = Registration().fit(town())
+    assert isinstance(model, NewcomerStandIn)
+    np.testing.assert_allclose(model.trust_B(queries), [0, 0.5, 0.75, 0.5], atol=1e-6)
+    assert (Registration(handover=0).fit(town()).trust_B(queries) == [0, 1, 1, 1]).all()

@@ -173,3 +173,42 @@ def test_a_stand_in_speaks_only_where_it_is_among_the_blends_own_models() -> Non
     among = Blend({"own": own, "cold": cold}, {"own": 1.0, "cold": 0.0}, repeats=True).score(queries(6))
     assert np.array_equal(beside, alone)
     assert not np.allclose(among, alone, atol=0.1)
+
+
+class Host(Table):
+    """Reads no history, and hands over to those that do: half after one event, all but 1/21 after twenty."""
+
+    config = None
+    fit = recommend = similar = explain = save = load = Table.score
+
+    def trust_B(self, queries: Queries) -> Scores:
+        n_B = queries.history.lengths.astype(np.float32)
+        return n_B / (n_B + 1)
+
+
+def test_who_has_little_history_is_answered_by_the_model_that_reads_none() -> None:
+    rng = np.random.default_rng(5)
+    own, more, host = Table(rng.normal(size=(4, 20))), Table(rng.normal(size=(4, 20))), Host(rng.normal(size=(4, 20)))
+    asked = queries(4, [[], [1], [1, 2, 3], [1] * 20])
+    plain = Blend({"own": own, "more": more}, {"own": 0.75, "more": 0.25}, repeats=True).score(asked)
+    blend = Blend({"own": own, "more": more, "host": host}, {"own": 0.75, "more": 0.25, "host": 0.0}, repeats=True)
+    z = (host.scores_UI - host.scores_UI.mean(axis=1, keepdims=True)) / host.scores_UI.std(axis=1, keepdims=True)
+    for b, trust in enumerate((0.0, 0.5, 0.75, 1.0)):  # beyond .95 a history says enough
+        assert blend.score(asked)[b] == pytest.approx(trust * plain[b] + (1 - trust) * z[b], abs=1e-4)
+    told = host.asked
+    blend.score(asked[3:4])
+    assert host.asked == told, "nobody pays for it who has a history"
+    parts = [blend.part(name, asked[:1]) for name in ("own", "more", "host")]
+    assert [bool(part.moments.inverse_B[0] > 0) for part in parts] == [False, False, True], "a reason names the model that spoke"
+
+
+def test_the_model_for_newcomers_has_no_weight_to_learn() -> None:
+    rng = np.random.default_rng(6)
+    wanted = [[int(x)] for x in rng.integers(0, 40, 80)]
+    models: dict[str, Any] = {"a": Table(signal(rng, wanted, 40, 1.0)), "b": Table(signal(rng, wanted, 40, 0.5))}
+    asked = targets(wanted, [[0]] * 80)
+    without = fit(models, asked, repeats=True)
+    assert fit(models | {"host": Host(signal(rng, wanted, 40, 5.0))}, asked, repeats=True) == without | {"host": 0.0}
+    alone = {"host": Host(signal(rng, wanted, 40, 5.0))}
+    assert fit(alone, asked, repeats=True) == {"host": 1.0}
+    np.testing.assert_allclose(Blend(alone, {"host": 1.0}, repeats=True).score(asked.queries).std(axis=1), 1, atol=1e-3)

@@ -24,6 +24,9 @@ class RegistrationConfig(Config, frozen=True):
     attributes: Annotated[tuple[str, ...], Meta(description="Registration attributes that are read; empty = all of at most `values` values.")] = ()
     values: Annotated[int, Meta(ge=2, description="Most values of an attribute that is read without being named.")] = 50
     l2: Annotated[float, hyper("Penalty on what a group differs from everyone by.", 10, 1000, log=True, unit="people", gt=0)] = 100.0
+    handover: Annotated[
+        float, Meta(ge=0, description="Events κ after which a shopper's own history counts as much as the registration.", extra={"unit": "events"})
+    ] = 1.0
 
 
 class Sums(NamedTuple):
@@ -41,6 +44,8 @@ class Registration(Base):
 
     Unlike lists by segment it counts a difference once where attributes go together (age and children). The logarithm keeps a few who take one thing
     very often from speaking for their group. Of whom nothing is known, or who is in no group, μ answers.
+
+    It is a stand-in (contract.NewcomerStandIn): where a shopper has few events, a blend lets it speak for the models that read histories.
 
     Memory: 4·G·I bytes for G groups; the statistics 16 bytes for each group and item that occur together. Additive: exact.
     There is no explanation from the history: it is not read.
@@ -64,6 +69,11 @@ class Registration(Base):
             raise TrainingError("nothing would be left to recommend from", fix="delete the release instead")
         self._learn(left)
         return self
+
+    def trust_B(self, queries: Queries) -> Scores:
+        """[B] n/(n + κ), an event counted as much as it weighs: how far models that read histories may be believed on each shopper."""
+        n_B = np.bincount(queries.history.row, queries.history.weight, minlength=len(queries))
+        return np.asarray(n_B / np.maximum(n_B + self.config.handover, 1e-6), np.float32)
 
     def _read(self, data: Dataset) -> tuple[str, ...]:
         columns = {name: data.user_table[name] for name in data.user_table.columns if name != "user_id"}

@@ -9,6 +9,10 @@ Where a model is there that needs no events (contract.StandIn), it speaks for th
 
     z_m(i) ← h z_m(i) + (1 − h) z_stand-in(i),    h = n / (n + κ)
 
+Where a model is there that reads no history (contract.NewcomerStandIn), it speaks for all others on people who have little of one; it has no weight to learn:
+
+    score_i ← h Σ_m w_m · z_m(i) + (1 − h) Σ_m w_m · z_newcomers(i),    h = n / (n + κ) with n the shopper's events
+
 Axes: B queries, C candidates, I items, M models.
 """
 
@@ -20,7 +24,7 @@ import structlog
 from numba import njit
 from numpy.typing import NDArray
 
-from daogou.contract import Codes, Mask, Queries, Recommender, Scores, StandIn
+from daogou.contract import Codes, Mask, NewcomerStandIn, Queries, Recommender, Scores, StandIn
 from daogou.data.histories import Histories
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
@@ -37,7 +41,7 @@ SWEEPS = 6
 STEPS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.2, 1.45, 2.0, 4.0)  # factors tried on one weight
 FIRST = 0.1  # what a weight of 0 is tried at, relative to the largest
 ROWS = 64  # queries whose dense scores are held at once
-TRUSTED = 0.95  # from there on an item's own events say enough
+TRUSTED = 0.95  # from there on the events of an item, or of a shopper, say enough
 
 
 def repeats_at(place: Placement, evaluation: Evaluation) -> bool:
@@ -62,14 +66,17 @@ class Blend:
     """A scorer over several recommenders.
 
     Args:
-        models: by name; those without a weight are not asked, except that a stand-in named in `weights` speaks for the others whatever its own weight.
+        models: by name; those without a weight are not asked, except that stand-ins named in `weights` speak for the others whatever their own weight.
         weights: name → weight ≥ 0.
         repeats: whether items of the history are candidates; if not, they do not count in mean and deviation.
     """
 
     def __init__(self, models: Mapping[str, Recommender], weights: Mapping[str, float], *, repeats: bool) -> None:
-        self.models = {name: model for name, model in models.items() if weights.get(name, 0.0) > 0}
+        self._host = next((name for name, model in models.items() if name in weights and isinstance(model, NewcomerStandIn)), None)
+        self.models = {name: model for name, model in models.items() if weights.get(name, 0.0) > 0 or name == self._host}
         self.weights = {name: float(weights[name]) for name in self.models}
+        if self._host is not None:  # for people without a history it weighs as much as all others do for the rest
+            self.weights[self._host] = sum(weight for name, weight in self.weights.items() if name != self._host) or 1.0
         self.repeats = repeats
         self._stand_in = next((model for name, model in models.items() if name in weights and isinstance(model, StandIn)), None)
         self._spoken: tuple[Queries, Part] | None = None
@@ -81,10 +88,25 @@ class Blend:
     def part(self, name: str, queries: Queries) -> Part:
         """What one model says; a failing model raises here and nowhere else."""
         model = self.models[name]
+        trust_B = self._trust(queries)
+        if name == self._host and trust_B is not None and (trust_B == 1).all():
+            nothing = Moments(*(np.zeros(len(queries)) for _ in Moments._fields))
+            return Part(name, self.weights[name], np.zeros((len(queries), model.n_items), np.float32), nothing)
         part = self._asked(name, self.weights[name], model, queries)
-        if self._stand_in is None or not getattr(model, "needs_events", True):
+        if self._stand_in is not None and getattr(model, "needs_events", True):
+            part = self._supported(part, self._stand_in, queries)
+        if trust_B is None:
             return part
-        return self._supported(part, self._stand_in, queries)
+        say_B = 1 - trust_B if name == self._host else trust_B
+        return part._replace(moments=part.moments._replace(inverse_B=part.moments.inverse_B * say_B, floor_B=part.moments.floor_B * say_B))
+
+    def _trust(self, queries: Queries) -> NDArray[np.float64] | None:
+        """[B] what share of the say the models have that read histories; None where there is no one else."""
+        host = self.models.get(self._host or "")
+        if not isinstance(host, NewcomerStandIn) or len(self.models) == 1:
+            return None
+        trust_B = np.asarray(host.trust_B(queries), np.float64)
+        return np.where(trust_B >= TRUSTED, 1.0, trust_B)
 
     def _asked(self, name: str, weight: float, model: Recommender, queries: Queries) -> Part:
         scores_BI = model.score(queries)
@@ -201,7 +223,7 @@ def fit(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k
     Raises:
         TrainingError: there is no model.
     """
-    return ascend(questions(models, targets, repeats=repeats, k=k), k=k)
+    return ascend(questions(models, targets, repeats=repeats, k=k), tuple(models), k=k)
 
 
 def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: bool, k: int = K, depth: int = DEPTH) -> Questions:
@@ -215,6 +237,7 @@ def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: b
     """
     if not models:
         raise TrainingError("there is no model to blend", fix="train at least one")
+    models = {name: model for name, model in models.items() if not isinstance(model, NewcomerStandIn)} or models
     blend = Blend(models, dict.fromkeys(models, 1.0), repeats=repeats)
     wanted, asked = targets.wanted, targets.queries
     longest = int(wanted.lengths.max(initial=0))
@@ -239,8 +262,14 @@ def questions(models: Mapping[str, Recommender], targets: Targets, *, repeats: b
 
 
 def ascend(asked: Questions, names: Sequence[str] | None = None, *, k: int = K) -> dict[str, float]:
-    """The best weights of some of the models that were asked (default: all), from equal weights and from the best model alone."""
-    names = asked.names if names is None else tuple(names)
+    """The best weights of some of the models that were asked (default: all), from equal weights and from the best model alone; 0 for those that were not."""
+    wanted = asked.names if names is None else tuple(names)
+    unweighed = dict.fromkeys((name for name in wanted if name not in asked.names), 0.0)
+    names = tuple(name for name in wanted if name in asked.names)
+    return _ascended(asked, names, k) | unweighed if names else dict.fromkeys(wanted, 1.0 / max(len(wanted), 1))
+
+
+def _ascended(asked: Questions, names: Sequence[str], k: int) -> dict[str, float]:
     if len(names) == 1 or not len(asked.ideal_B):
         return {name: 1.0 / len(names) for name in names}
     some = asked._replace(z_BCM=np.ascontiguousarray(asked.z_BCM[:, :, [asked.names.index(name) for name in names]]))
