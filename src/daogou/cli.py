@@ -209,6 +209,7 @@ def evaluate(
 ) -> None:
     """Measures models honestly: full ranking, intervals, baselines beside. In --models, `blend` is all the others blended, `ranked` a ranker over them."""
     from daogou.evaluate import report as reports
+    from daogou.scenario import read_tuned
     from daogou.train.experiment import experiment
     from daogou.train.fit import snapshot
 
@@ -223,6 +224,7 @@ def evaluate(
             progress=progress,
             vectors=project.directory / "vectors",
             photos=project.directory / "photos",
+            tuned=read_tuned(project.directory),
             command=shlex.join(["daogou", *sys.argv[1:]]),
         )
     if report:
@@ -235,22 +237,25 @@ def evaluate(
 
 @app.command()
 def tune(
-    model: Annotated[str, typer.Argument(help="A model of the scenario; several with commas get the same budget each.")],
+    model: Annotated[str, typer.Argument(help="A model of the scenario or a baseline of evaluate; several with commas get the same budget each.")],
     minutes: Annotated[float, typer.Option(help="Wall time for each model.")] = 10.0,
     trials: Annotated[int | None, typer.Option(min=1, help="At most so many new trials.")] = None,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also the baselines of daogou evaluate, with the same budget each.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time; with more than one the search cannot be repeated exactly.")] = 1,
     seed: Annotated[int | None, typer.Option(help="Seed; the project's if left out.")] = None,
     directory: ProjectDir = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Searches a model's settings on validation and writes the best to tuned.toml. Goes on where an earlier call stopped."""
+    from daogou.train.experiment import BASELINES
     from daogou.train.fit import circumstances, snapshot
     from daogou.train.tune import tune as search
 
     with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
         data = snapshot(project, store, scenario)
         run = circumstances(project, project.training.seed if seed is None else seed)
-        found = [search(project, scenario, data, name, minutes=minutes, trials=trials, jobs=jobs, run=run, progress=progress) for name in _names(model)]
+        names = list(dict.fromkeys([*_names(model), *(BASELINES if baselines else ())]))
+        found = [search(project, scenario, data, name, minutes=minutes, trials=trials, jobs=jobs, run=run, progress=progress) for name in names]
     _print(found, as_json, "\n".join(str(one) for one in found))
 
 

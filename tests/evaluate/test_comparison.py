@@ -1,5 +1,7 @@
 """Who leads, what is said about it, and where two protocols disagree."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,19 @@ def test_warnings_name_what_is_not_to_be_believed() -> None:
     assert any("Only 50 users were asked for" in said for said in few.warnings)
     leak = compare({"base": result(BASE), "oracle": result(np.full(500, 0.99))}, "base")
     assert any("too good to be true" in said for said in leak.warnings)
+
+
+def test_a_lead_that_another_seed_could_turn_is_said() -> None:
+    """Over people the difference is sure; over seeds it is not."""
+    base, good = result(BASE), result(BASE + 0.1 + NOISE)
+
+    def said(sd: float, seeds: int) -> list[str]:
+        return compare({"base": base, "good": replace(good, seeds=seeds, spread={"ndcg@10": sd})}, "base").warnings
+
+    assert said(0.01, 3) == []
+    (warning,) = said(0.12, 3)
+    assert "seed alone move the difference of +0.1000 by ± 0.0693" in warning
+    assert said(0.12, 9) == []
 
 
 def test_only_results_of_one_split_are_compared() -> None:

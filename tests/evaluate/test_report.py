@@ -96,6 +96,8 @@ def test_terminal_table_shows_models_intervals_and_warnings(report: Report) -> N
     first = report.comparison.order()[0]
     assert f"{report.comparison.results[first].mean('ndcg@10'):.4f}" in said
     assert said.index(first) < said.index(report.comparison.order()[1])
+    for word in ("under time and under leave-one-out", report.beside[0].sentence[:40], " ± 0.0"):
+        assert word in said
     for word in ("baseline", "repeat", "explore", "no-history", "coverage@10", "! said <by> the caller", report.comparison.sentence[:40], "0.2 s"):
         assert word in said
 

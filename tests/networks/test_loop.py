@@ -64,6 +64,19 @@ def test_without_validation_the_last_weights_stay():
     assert same(one, two)
 
 
+def test_who_watches_is_told_every_figure_and_may_end_it():
+    told = []
+
+    def watch(figure):
+        told.append(figure)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(line(), run=Run(watch=watch), epochs=20, validate=iter([0.1, 0.2, 0.15, 0.3]).__next__)
+    assert told == [0.1, 0.2, 0.15]
+
+
 def test_it_stops_early_and_keeps_the_best_weights():
     model, short, figures = line(), line(), iter([0.1, 0.5, 0.4, 0.3, 0.9])
     seen = []

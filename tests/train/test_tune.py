@@ -10,6 +10,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import replace as changed
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from msgspec.structs import replace
 from daogou.contract import Run
 from daogou.data.dataset import Dataset
 from daogou.errors import ConfigError, TrainingError, UnknownName, UsageError
+from daogou.models.ease import Ease
 from daogou.scenario import Project, Scenario, load_project, load_scenario, read_tuned
-from daogou.train.tune import Tuned, tune, write_tuned
+from daogou.train.experiment import experiment
+from daogou.train.tune import WARM_EPOCHS, Tuned, tune, write_tuned
 
 
 def quick(project: Project, scenario: Scenario, data: Dataset, name: str = "ease", **more: Any) -> Tuned:
@@ -142,6 +145,86 @@ def test_hopeless_trials_end_on_a_part_of_the_shoppers(project: Project, scenari
     found = quick(project, scenario, data, trials=16)
     assert found.pruned > 0
     assert found.failed == 0
+
+
+# ---- models that are fitted in epochs
+class Slow(Ease):
+    """Tells after each of its epochs how it stands, as networks do: the better, the smaller its penalty."""
+
+    by_epochs = True
+    epochs = 6
+
+    def passes(self) -> None:
+        """What an epoch takes."""
+
+    def _fit(self, data: Dataset, run: Run) -> None:
+        super()._fit(data, run)
+        for epoch in range(self.epochs):
+            self.passes()
+            if run.watch:
+                run.watch(epoch - self.config.l2)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> type[Slow]:
+    monkeypatch.setattr("daogou.plugins.load", lambda kind, name: Slow)
+    return Slow
+
+
+def test_a_network_is_judged_after_each_epoch(project: Project, scenario: Scenario, data: Dataset, slow: type[Slow]) -> None:
+    found = quick(project, scenario, data, trials=14)
+    (study,) = _studies(project)
+    assert found.failed == 0
+    assert found.pruned > 0
+    for trial in study:
+        epochs = sorted(trial.intermediate_values)
+        assert epochs == list(range(len(epochs)))
+        assert len(epochs) == slow.epochs if trial.state.name == "COMPLETE" else WARM_EPOCHS < len(epochs) <= slow.epochs
+    page = Path(found.plot).read_text("utf-8")
+    assert "on events held out of training" in html.unescape(page)
+    assert page.split("</svg>")[0].count("<circle") == 14
+
+
+def test_a_network_ends_with_the_epoch_in_which_the_time_is_up(
+    project: Project, scenario: Scenario, data: Dataset, slow: type[Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the settings in use, which every other trial is compared with."""
+    now_s = [0.0]
+    monkeypatch.setattr("daogou.train.tune.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    monkeypatch.setattr(slow, "epochs", 20)
+    monkeypatch.setattr(slow, "passes", lambda self: now_s.__setitem__(0, now_s[0] + 2.5))
+    quick(project, scenario, data, trials=2, minutes=1.0)
+    (study,) = _studies(project)
+    assert [(trial.state.name, len(trial.intermediate_values)) for trial in study] == [("COMPLETE", 20), ("PRUNED", 5)]  # 50 s and more than 60
+
+
+def _studies(project: Project, name: str = "ease") -> list[list[Any]]:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{project.directory}/tuning/{name}.sqlite3")
+    return [optuna.load_study(study_name=s.study_name, storage=storage).trials for s in optuna.get_all_study_summaries(storage)]
+
+
+# ---- effort
+def test_the_settings_in_use_are_never_pruned(project: Project, scenario: Scenario, data: Dataset) -> None:
+    """Also where they are new to a search that has found far better ones."""
+    quick(project, scenario, data, trials=8)
+    poor = replace(scenario, models={**scenario.models, "ease": {"l2": 3000.0, "dropout": 0.6, "recency": 0.1}})
+    found = quick(project, poor, data, trials=1)
+    assert found.resumed == 8
+    assert found.after > found.before
+
+
+def test_baselines_get_the_same_effort(project: Project, scenario: Scenario, data: Dataset) -> None:
+    """Also those that the scenario does not have; `daogou evaluate` then takes what was found, and a later search starts from it."""
+    assert "recent" not in scenario.models
+    found = quick(project, scenario, data, "recent", trials=4)
+    assert found.trials == 4
+    write_tuned(project.directory, "recent", {"half_life_days": 90.0})
+    tuned = read_tuned(project.directory)
+    before, after = (experiment(data, scenario, models=("popular",), threads=1, tuned=one).comparison.results["recent"].lists_QK for one in ({}, tuned))
+    assert not np.array_equal(before, after)
+    assert quick(project, scenario, data, "recent", trials=1).resumed == 4
+    (study,) = values(project, "recent")
+    assert {round(params["half_life_days"], 3) for _, params, _, _ in study} >= {7.0, 90.0}
 
 
 def test_time_is_kept(project: Project, scenario: Scenario, data: Dataset) -> None:

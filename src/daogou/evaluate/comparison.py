@@ -1,5 +1,6 @@
 """Several models on the same targets: who leads, by how much, and whether that is more than noise."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,10 @@ class Comparison:
         """Every other model against the baseline, best first."""
         return {name: self.paired(name, self.baseline, metric) for name in self.order(metric) if name != self.baseline}
 
+    def _seed_error(self, a: str, b: str) -> float:
+        """Standard error of the difference between two models' means that comes from their seeds; 0 for one seed each."""
+        return math.sqrt(sum(r.spread.get(self.metric, 0.0) ** 2 / r.seeds for r in (self.results[a], self.results[b])))
+
     @property
     def sentence(self) -> str:
         """What a reader should take away."""
@@ -74,6 +79,11 @@ class Comparison:
             role = " (baseline)" if other == self.baseline else ""
             if gap.inside_noise:
                 out.append(f"{best} and {other}{role} cannot be told apart by {self.metric}: their difference is {gap.verdict}.")
+            elif abs(gap.difference) < 2 * (error := self._seed_error(best, other)):
+                out.append(
+                    f"{best} and {other}{role} cannot be told apart by {self.metric}: fits that differ in their seed alone move the difference of "
+                    f"{gap.difference:+.4f} by ± {error:.4f}. More seeds would tell."
+                )
             elif gap.relative < SMALL_GAIN:
                 out.append(
                     f"{best} is {gap.relative:.1%} better than {other}{role} in {self.metric}: below {SMALL_GAIN:.0%} an offline gain rarely shows online."

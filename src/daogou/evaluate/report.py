@@ -94,7 +94,9 @@ def terminal_table(report: Report) -> Stack:
     parts: list[Table | Text] = [_quality_table(report), _lists_table(report)]
     if kinds := _kinds(report):
         parts.append(_kinds_table(comparison, kinds))
+    parts += [_beside_table(two) for two in report.beside]
     parts.append(Text(comparison.sentence))
+    parts += [Text(f"  {two.sentence}") for two in report.beside]
     parts += [Text(f"  {by_model[leader].sentence}") for by_model in report.groups.values() if leader in by_model]
     parts += [Text(f"  {report.exposure[leader].sentence}")] if leader in report.exposure else []
     parts += [Text(f"! {warning}", style="yellow") for warning in report.all_warnings]
@@ -119,7 +121,8 @@ def _quality_table(report: Report) -> Table:
         interval = result.ci95[first]
         gap = _signed(against[model]) if model in against else "baseline"
         figures = (f"{result.mean(name):.4f}" for name in others)
-        table.add_row(model, f"{result.mean(first):.4f}", f"{interval.low:.4f}–{interval.high:.4f}", gap, *figures, style="" if n else "bold")
+        value = f"{result.mean(first):.4f}" + (f" ± {result.spread[first]:.4f}" if first in result.spread else "")
+        table.add_row(model, value, f"{interval.low:.4f}–{interval.high:.4f}", gap, *figures, style="" if n else "bold")
     return table
 
 
@@ -142,6 +145,14 @@ def _kinds_table(comparison: Comparison, kinds: Mapping[str, Mapping[str, Result
     return table
 
 
+def _beside_table(two: Beside) -> Table:
+    first, second = two.titles
+    table = _table(f"{two.metric} under {first} and under {second}", "model", first, "place", second, "place")
+    for row in two.rows:
+        table.add_row(row.model, f"{row.first:.4f}", str(row.first_place), f"{row.second:.4f}", str(row.second_place))
+    return table
+
+
 def _kinds(report: Report) -> dict[str, dict[str, Result]]:
     """Kind of target → model → result: repeat, explore, and those that the split keeps apart."""
     kinds: dict[str, dict[str, Result]] = {}
@@ -152,7 +163,7 @@ def _kinds(report: Report) -> dict[str, dict[str, Result]]:
 
 
 def _signed(difference: Paired) -> str:
-    return f"{difference.difference:+.4f}" + (" (noise)" if difference.inside_noise else "")
+    return f"{difference.difference:+.4f} " + ("(noise)" if difference.inside_noise else f"(d {difference.effect:+.2f})")
 
 
 def _mib(mib: float | None) -> str:

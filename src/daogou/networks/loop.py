@@ -88,6 +88,8 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
             state.figures.append(figure)
             if run.progress:
                 run.progress(f"{label} validation {figure:.4f}", steps, steps)
+            if run.watch:
+                run.watch(figure)
         state.epoch += 1
         if home:
             try:

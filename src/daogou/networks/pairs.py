@@ -53,6 +53,7 @@ class Pairs(Base):
 
     Settings = PairConfig
     config: Any
+    by_epochs = True
 
     @abstractmethod
     def _width(self) -> int:

@@ -59,6 +59,7 @@ class Sequence(Base):
 
     Settings = SequenceConfig
     config: Any
+    by_epochs = True
 
     @abstractmethod
     def _states(self, k: Any) -> Any:

@@ -45,6 +45,7 @@ def experiment(
     progress: Progress | None = None,
     vectors: Path | None = None,
     photos: Path | None = None,
+    tuned: Mapping[str, Mapping[str, Any]] | None = None,
     command: str = "",
 ) -> Report:
     """Compares models on `data`.
@@ -56,6 +57,7 @@ def experiment(
         seeds: fits of each model that differ in the seed alone; figures are means over them.
 
         vectors: as in `contract.Run`, and so `photos`.
+        tuned: settings that `daogou tune` found for baselines that the scenario does not have: they get the effort that the models had.
 
     Raises:
         UnknownName: a model that is neither in the scenario nor installed, or an unknown protocol.
@@ -65,7 +67,8 @@ def experiment(
     threads = threads or os.cpu_count() or 1
     with threadpool_limits(limits=threads):
         run = Run(threads=threads, progress=progress, vectors=vectors, photos=photos)
-        runs = [_Protocol(data, scenario, name, names, seeds, run) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
+        baselines = {name: {**how, **(tuned or {}).get(name, {})} for name, how in BASELINES.items()}
+        runs = [_Protocol(data, scenario, name, names, baselines, seeds, run) for name in dict.fromkeys(protocols or (scenario.evaluation.protocol,))]
     first = runs[0]
     best = first.comparison.order()[0]
     groups = [name for name in scenario.evaluation.groups if name in first.parts.test.queries.attributes]
@@ -90,7 +93,9 @@ def experiment(
 class _Protocol:
     """Every model under one protocol."""
 
-    def __init__(self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], seeds: int, run: Run) -> None:
+    def __init__(
+        self, data: Dataset, scenario: Scenario, protocol: str, names: Sequence[str], baselines: Mapping[str, Mapping[str, Any]], seeds: int, run: Run
+    ) -> None:
         how = scenario.evaluation
         self.warnings = list[str]()
         self.parts: Split = cut(data, how, protocol=protocol, warn=self.warnings.append)
@@ -101,8 +106,8 @@ class _Protocol:
         catalogue = Catalogue.of(self.parts.train)
         rankers = [name for name in names if name == RANKED or name in scenario.rankers or name in plugins.names("ranker")]
         wanted = [name for name in names if name != BLEND and name not in rankers]
-        settings = dict(BASELINES) | scenario.models
-        everyone = list(dict.fromkeys([*wanted, *BASELINES]))
+        settings = dict(baselines) | scenario.models
+        everyone = list(dict.fromkeys([*wanted, *baselines]))
         for name in everyone:
             if name not in settings and name not in plugins.names("model"):
                 raise UnknownName("model", name, {*settings, *plugins.names("model"), RANKED, *plugins.names("ranker")}, field="models")

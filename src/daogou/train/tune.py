@@ -2,7 +2,8 @@
 
     first        the settings in use, so that the winner is never worse than what there is
     then         tree-structured Parzen estimators (Bergstra et al. 2011), through Optuna
-    pruning      each trial is fitted on a quarter, on half and on all of the shoppers; below the median of the earlier trials it ends (median rule)
+    pruning      below the median of the earlier trials a trial ends (median rule). Models that are fitted in epochs are watched after each of them, on the
+                 events that they hold out; the others are fitted on a quarter, on half and on all of the shoppers
     resuming     trials are kept in ``tuning/MODEL.sqlite3``; the same question (data, protocol, model, seed) goes on where it stopped
 
 Only the training part and the validation targets are read. The winner is written to ``tuned.toml``, which stands above the scenario; the files that
@@ -12,8 +13,10 @@ people write are not touched.
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from daogou import plugins
 from daogou.config import Hyperparameter, hyperparameters
-from daogou.contract import Progress, Run
+from daogou.contract import Progress, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Targets
 from daogou.errors import TrainingError, UnknownName, UsageError
 from daogou.evaluate import evaluate, plots
 from daogou.scenario import TUNED, Project, Scenario, read_tuned
+from daogou.train.experiment import BASELINES
 from daogou.train.fit import build, cut
 
 log = structlog.get_logger("daogou.train")
@@ -40,8 +44,10 @@ SHARES = (0.25, 0.5, 1.0)
 """Of the shoppers, that a trial is fitted on before it is believed."""
 UNPRUNED = 4
 """Trials that are finished whatever they find: a median needs some."""
+WARM_EPOCHS = 2
+"""Epochs before a network is judged: the first ones say more about its start than about its settings."""
 MOST_QUERIES = 3000
-FOLDER, FAILED = "tuning", "failed"
+FOLDER, FAILED, IN_USE = "tuning", "failed", "in_use"
 HEADER = "# Written by `daogou tune`, which rewrites this file. Its settings take the place of the scenario's; delete a section to go back.\n"
 Settings = dict[str, Any]
 
@@ -92,8 +98,8 @@ def tune(
     """Searches until the budget is spent and writes the winner.
 
     Args:
-        name: a model under [models] of the scenario.
-        minutes: wall time after which no trial starts.
+        name: a model under [models] of the scenario, or a baseline of `daogou evaluate`.
+        minutes: wall time after which no trial starts, and a network's ends with the epoch it is in.
         trials: at most so many new ones.
         jobs: trials at a time, which share the threads of `run`. With more than one, the order in which they end decides what is tried next: the search
             is then not repeatable.
@@ -104,12 +110,15 @@ def tune(
         TrainingError: not even the settings in use can be fitted.
     """
     run = run or Run()
+    if name in BASELINES and name not in scenario.models:
+        known = {**BASELINES[name], **read_tuned(project.directory).get(name, {})}
+        scenario = msgspec.structs.replace(scenario, models={**scenario.models, name: known})
     if name not in scenario.models:
-        raise UnknownName("model", name, scenario.models, where="[models] of the scenario", field="model")
+        raise UnknownName("model", name, {**scenario.models, **BASELINES}, where="[models] of the scenario", field="model")
     if minutes <= 0 or jobs < 1:
         raise UsageError(f"minutes is {minutes} and jobs is {jobs}", expected="more than 0 minutes and at least 1 job", field="minutes")
     started = time.perf_counter()
-    search = _Search.of(scenario, data, name, run, jobs)
+    search = _Search.of(scenario, data, name, run, jobs, ends=started + minutes * 60)
     home = project.directory / FOLDER
     home.mkdir(exist_ok=True)
     study = _study(home / f"{name}.sqlite3", search)
@@ -122,7 +131,7 @@ def tune(
     with threadpool_limits(limits=max(1, run.threads // jobs)):
         how: dict[str, Any] = {"callbacks": [told], "catch": (Exception,)}
         if search.current(study) is None:
-            study.enqueue_trial(search.in_use())
+            study.enqueue_trial(search.in_use(), user_attrs={IN_USE: True})
             study.optimize(search.attempt, n_trials=1, **how)  # alone: of several at a time, two would take the queued one
             trials = None if trials is None else trials - 1
         left_s = minutes * 60 - (time.perf_counter() - started)
@@ -142,9 +151,10 @@ class _Search:
     ranges: tuple[Hyperparameter, ...]
     run: Run
     order_U: Any  # [U] place of each shopper in a random order: the first share of them is what a young trial is fitted on
+    ends: float  # of the budget, on `time.perf_counter`
 
     @classmethod
-    def of(cls, scenario: Scenario, data: Dataset, name: str, run: Run, jobs: int) -> "_Search":
+    def of(cls, scenario: Scenario, data: Dataset, name: str, run: Run, jobs: int, ends: float) -> "_Search":
         kind = plugins.load("model", scenario.models[name].get("kind", name))
         ranges = tuple(h for h in hyperparameters(kind.Settings) if h.low is not None and h.high is not None)
         if not ranges:
@@ -155,7 +165,7 @@ class _Search:
         if len(validation) > MOST_QUERIES:
             validation = validation[np.sort(rng.choice(len(validation), MOST_QUERIES, replace=False))]
         each = Run(seed=run.seed, threads=max(1, run.threads // jobs))
-        return cls(name, scenario, parts.train, validation, ranges, each, rng.permutation(data.n_users))
+        return cls(name, scenario, parts.train, validation, ranges, each, rng.permutation(data.n_users), ends)
 
     def fingerprint(self) -> str:
         """Names the question: trials of another one say nothing about this."""
@@ -221,15 +231,30 @@ class _Search:
 
     def _measured(self, trial: Trial) -> float:
         chosen = msgspec.structs.replace(self.scenario, models={**self.scenario.models, self.name: {**self.scenario.models[self.name], **self.drawn(trial)}})
+        if self.by_epochs:
+            return self._judged(build(chosen, self.name).fit(self.train, replace(self.run, watch=partial(self._watch, trial, count()))))
         value = float("nan")
         for step, share in enumerate(SHARES):
             some = self.train if share == 1 else self.train.where((self.order_U < share * len(self.order_U))[self.train.events.user])
-            model = build(chosen, self.name).fit(some, self.run)
-            value = evaluate(model, self.validation, repeats=self.scenario.evaluation.repeats).mean(self.scenario.gate.metric)
+            value = self._judged(build(chosen, self.name).fit(some, self.run))
             trial.report(value, step)
-            if share < 1 and trial.number and trial.should_prune():
+            if share < 1 and IN_USE not in trial.user_attrs and trial.should_prune():
                 raise optuna.TrialPruned
         return value
+
+    @property
+    def by_epochs(self) -> bool:
+        """Whether fits of this model tell what each epoch is worth."""
+        return bool(getattr(build(self.scenario, self.name), "by_epochs", False))
+
+    def _watch(self, trial: Trial, epochs: Iterator[int], figure: float) -> None:
+        """After each epoch of a network; the settings in use are always finished."""
+        trial.report(figure, next(epochs))
+        if IN_USE not in trial.user_attrs and (trial.should_prune() or time.perf_counter() > self.ends):
+            raise optuna.TrialPruned
+
+    def _judged(self, model: Recommender) -> float:
+        return evaluate(model, self.validation, repeats=self.scenario.evaluation.repeats).mean(self.scenario.gate.metric)
 
 
 def _elements(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -253,7 +278,7 @@ def _study(file: Path, search: _Search) -> optuna.Study:
     name = search.fingerprint()
     known = {one.study_name: one.n_trials for one in optuna.get_all_study_summaries(storage, include_best_trial=False)}
     sampler = optuna.samplers.TPESampler(seed=search.run.seed + known.get(name, 0), n_startup_trials=UNPRUNED + 4)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=WARM_EPOCHS if search.by_epochs else 0)
     study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="maximize", sampler=sampler, pruner=pruner)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -320,7 +345,8 @@ def page(search: _Search, trials: list[FrozenTrial], best: int) -> str:
     ended = [(t.number, _last(t)) for t in trials if _last(t) is not None]
     pruned = {t.number for t in trials if t.state == TrialState.PRUNED}
     points = [plots.Point(float(n), float(v or 0), hollow=n in pruned, marked=n == best) for n, v in ended]
-    title = f"{metric} on validation of each trial of {search.name}; hollow: pruned early, on a part of the shoppers"
+    early = "after the last of its epochs, on events held out of training" if search.by_epochs else "on a part of the shoppers"
+    title = f"{metric} on validation of each trial of {search.name}; hollow: pruned early, {early}"
     drawn = [plots.scatter(points, title, x_label="trial", y_label=metric)]
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     for key in dict.fromkeys(key for t in complete for key in t.params):
@@ -341,6 +367,8 @@ def _title(svg: str) -> str:
 
 def _last(trial: FrozenTrial) -> float | None:
     """What a trial found in the end, or when it was pruned."""
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not trial.intermediate_values:
+    if trial.state == TrialState.COMPLETE:
+        return trial.value
+    if trial.state != TrialState.PRUNED or not trial.intermediate_values:
         return None
     return float(trial.intermediate_values[max(trial.intermediate_values)])
