@@ -12,6 +12,7 @@ from daogou.data.histories import Histories
 from daogou.errors import ConfigError
 from daogou.evaluate import evaluate
 from daogou.models.sasrec import SasRec
+from daogou.networks.backend import keras
 from daogou.testing.contract import asked
 from daogou.testing.toy import random_dataset
 
@@ -25,17 +26,26 @@ def test_the_order_of_a_history_matters():
     assert not np.allclose(forth[np.isfinite(forth)], back[np.isfinite(back)])
 
 
-def test_the_future_does_not_reach_the_past():
-    """The state of a position is the answer to the history that ends there."""
+def test_the_state_of_a_position_is_the_answer_to_the_history_that_ends_there():
+    """The future does not reach the past, and where in the window a history stands makes no difference."""
     model = SasRec(**TINY).fit(random_dataset(3), Run(seed=1))
     codes = np.zeros((1, 12), np.int32)
     codes[0, 4:] = [3, 1, 4, 1, 5, 9, 2, 6]
     every = np.asarray(model._encoder.every(codes, training=False))
-    changed = codes.copy()
-    changed[0, -1] = 7
-    other = np.asarray(model._encoder.every(changed, training=False))
-    np.testing.assert_allclose(every[0, 4:-1], other[0, 4:-1], atol=1e-6)
-    assert not np.allclose(every[0, -1], other[0, -1])
+    for end in range(5, 12):
+        alone = np.zeros((1, 12), np.int32)
+        alone[0, 12 - (end - 4) :] = codes[0, 4:end]
+        np.testing.assert_allclose(np.asarray(model._encoder(alone, training=False))[0], every[0, end - 1], atol=1e-5)
+
+
+def test_before_training_the_newest_item_is_the_state():
+    model = SasRec(**TINY)
+    model.n_items = 9
+    model._build(keras())
+    table = np.asarray(model._table.embeddings)
+    codes = np.array([[0] * 9 + [3, 1, 4]], np.int32)
+    state = np.asarray(model._encoder(codes, training=False))[0]
+    np.testing.assert_allclose(state, (table[4] - table[4].mean()) / table[4].std(), rtol=1e-3)
 
 
 def test_heads_must_divide_dimensions():
