@@ -27,6 +27,7 @@ from daogou.scenario import Project, load_project
 from daogou.serve.app import create_app
 from daogou.serve.web import guide
 from daogou.store import Store
+from daogou.testing.data import dataset_path
 from daogou.train.fit import train
 
 DAY = 86_400_000_000
@@ -337,3 +338,14 @@ def visit(chromium: Any, site: Site) -> Iterator[Any]:
 def visit_wardrobe(chromium: Any, wardrobe: Site) -> Iterator[Any]:
     with visits(chromium, wardrobe) as open_page:
         yield open_page
+
+
+@pytest.fixture
+def visit_real(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, bytes]]:
+    """The fashion example's shop of 150 real goods, and one of its photos; skipped where the data are not."""
+    data, folder = dataset_path("fashion"), tmp_path_factory.mktemp("fashion")
+    pytest.importorskip("onnxruntime", reason="needs the extra vision")
+    app = patient(example().prepare(data, folder / "shop", lambda *_: None, most=150))
+    with running(app) as site, visits(chromium, site) as open_page:
+        app.state.live.engine.learn_meaning()
+        yield open_page, sorted((folder / "shop" / "photos").iterdir())[0].read_bytes()

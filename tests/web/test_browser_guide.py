@@ -36,13 +36,13 @@ def test_the_panel_opens_answers_and_stays_open_on_the_next_page(visit_wardrobe)
     assert page.evaluate("document.activeElement.className") == "chat-text"
     ask(page, "red t-shirts")
     assert sorted(chips(page)) == ["Red", "Tshirts"]
-    titles = panel.locator(".pick-text > a").all_inner_texts()
+    titles = panel.locator(".offer-text > a").all_inner_texts()
     assert len(titles) == 6 and all("Red" in title for title in titles)
     assert "match" in panel.locator(".bubble").last.inner_text()
-    assert page.locator(".pick .art.photo").count() >= 4  # photos on cards, drawings where there are none
+    assert page.locator(".offer .art.photo").count() >= 4  # photos on cards, drawings where there are none
     page.wait_for_load_state("networkidle")
-    assert page.locator(".pick .art").first.evaluate("image => image.complete && image.naturalWidth > 0")
-    panel.locator(".pick-text > a").nth(2).click()
+    assert page.locator(".offer .art").first.evaluate("image => image.complete && image.naturalWidth > 0")
+    panel.locator(".offer-text > a").nth(2).click()
     page.wait_for_url("**/item/*")
     page.get_by_role("dialog", name="Your guide").wait_for()  # wide enough: the talk goes on beside the goods
     assert "red t-shirts" in page.locator("#chat-log").inner_text() and sorted(chips(page)) == ["Red", "Tshirts"]
@@ -86,8 +86,8 @@ def test_a_question_is_answered_and_a_chip_taken_off_by_keyboard(visit_wardrobe)
 def test_goods_of_an_answer_go_into_the_cart(visit_wardrobe) -> None:
     page = visit_wardrobe("/guide", reduced_motion="reduce")
     ask(page, "black handbags")
-    page.locator(".pick .more").first.click()
-    page.locator(".pick .control.some").wait_for()
+    page.locator(".offer .more").first.click()
+    page.locator(".offer .control.some").wait_for()
     assert page.locator("#cart-link b").inner_text() == "1"
 
 
@@ -116,7 +116,7 @@ def test_a_photo_is_shown_made_small_and_asked_with(visit_wardrobe, large_green_
         page.get_by_role("button", name="Send").click()
     answered(page)
     assert len(sent.value.post_data_buffer or b"") < len(large_green_bag) / 2
-    titles = page.locator(".pick-text > a").all_inner_texts()
+    titles = page.locator(".offer-text > a").all_inner_texts()
     assert sum("Green" in title and "Handbag" in title for title in titles) >= 3
     assert page.locator(".bubble.mine canvas").is_visible() and page.locator(".chat-photo").is_hidden()
     page.reload()
@@ -174,7 +174,7 @@ def test_a_phone_shows_it_without_sideways_scrolling(visit_wardrobe, locale: str
     ask(page, "红色的鞋" if locale == "zh-CN" else "red shoes or bags that are not for women please")
     small = """[...document.querySelectorAll('#guide a, #guide button, #guide label, #guide input')]
                .filter(it => it.checkVisibility() && !it.closest('[aria-hidden=true]'))
-               .filter(it => !it.matches('.pick-text a, .tool-like input'))
+               .filter(it => !it.matches('.offer-text a, .tool-like input'))
                .filter(it => Math.min(it.getBoundingClientRect().width, it.getBoundingClientRect().height) < 36).map(it => it.outerHTML.slice(0, 80))"""
     assert page.evaluate(small) == []
     assert page.evaluate("[...document.querySelectorAll('#guide *')].filter(it => it.checkVisibility() && it.getBoundingClientRect().right > 361).length") == 0
@@ -217,3 +217,18 @@ def test_everything_has_a_name_and_answers_are_announced(visit_wardrobe) -> None
     log = page.get_by_role("log", name="Conversation")
     assert log.locator(".bubble.mine .aside").inner_text() == "You"  # who speaks is said, not only coloured
     assert re.search("match|closest", log.inner_text())
+
+
+# ---- the real catalogue ----------------------------------------------------------------------------------------------------------------
+def test_the_real_fashion_shop_answers_with_photos_on_a_phone(visit_real) -> None:
+    open_page, photo = visit_real
+    page = open_page("/guide", width=390, locale="zh-CN", has_touch=True, is_mobile=True, reduced_motion="reduce")
+    ask(page, "女士的鞋")
+    assert "女士" in chips(page) and page.locator(".offer .art.photo").count() >= 4
+    page.get_by_role("button", name="重新开始").click()
+    playwright.expect(page.locator(".turn-of")).to_have_count(0)
+    choose(page, "photo.jpg", photo)
+    page.locator(".chat-photo").wait_for()
+    page.locator(".chat-send").click()
+    playwright.expect(page.locator(".offer .art.photo")).to_have_count(6)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

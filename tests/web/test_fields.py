@@ -32,6 +32,15 @@ def test_a_reason_is_calmed_only_where_titles_shout() -> None:
     assert fields.reason("Popular", None) == "Popular"
 
 
+def test_a_currency_is_no_shouting() -> None:
+    assert fields.reason("Meets: PASTA, 3.07 USD", Item(item_id="1", title="CLASSIC PASTA", currency="USD")) == "Meets: Pasta, 3.07 USD"
+
+
+@pytest.mark.parametrize(("value", "text"), [(2016.0, "2016"), (1.5, "1.5"), (7, "7"), (["a", "b"], "a, b"), ("a|b", "a, b"), (True, "True")])
+def test_facts(value: object, text: str) -> None:
+    assert fields.fact(value) == text
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "text"), [(3.5, "USD", "$3.50"), (1234.0, "CNY", "¥1,234.00"), (2.0, "SEK", "2.00 SEK"), (2.0, "", "2.00"), (None, "USD", "")]
 )

@@ -49,7 +49,7 @@ def bubbles(page: httpx.Response) -> list[str]:
 
 def picks(page: httpx.Response | str) -> list[str]:
     """Titles of the goods shown."""
-    return texts(r'<div class="pick-text">\s*<a [^>]*>(.*?)</a>', page)
+    return texts(r'<div class="offer-text">\s*<a [^>]*>(.*?)</a>', page)
 
 
 def events(answer: httpx.Response) -> list[tuple[str, Any]]:
@@ -73,7 +73,7 @@ def test_words_become_goods_chips_and_a_question(shopper) -> None:
     assert texts(r'<div class="bubble mine">.*?<p>(.*?)</p>', page) == ["red t-shirts"]
     assert sorted(chips(page)) == ["Red", "Tshirts"]
     assert len(picks(page)) == 6 and all("Red" in title and "shirt" in title for title in picks(page))
-    assert set(texts(r'<p class="pick-why">(.*?)</p>', page)) == {"Meets: Red, Tshirts"}
+    assert set(texts(r'<p class="offer-why">(.*?)</p>', page)) == {"Meets: Red, Tshirts"}
     assert "match" in bubbles(page)[-1]
 
 

@@ -85,8 +85,9 @@ def reason(text: str, item: Item | None) -> str:
     own = text_of(item.title) if item is not None else ""
     if neat(own) == own:
         return text
-    kept = {*SIGNS, text_of(item.currency) if item is not None else ""}
-    return re.sub(r"\b[A-Z][A-Z0-9&/'\-.,()]*(?:[ ][A-Z0-9&/'\-.,()]+)*", lambda run: neat(run[0]) if len(run[0]) > 2 and run[0] not in kept else run[0], text)
+    kept = [code for code in (*SIGNS, text_of(item.currency) if item is not None else "") if code]
+    calm = re.sub(r"\b[A-Z][A-Z0-9&/'\-.,()]*(?:[ ][A-Z0-9&/'\-.,()]+)*", lambda run: neat(run[0]) if len(run[0]) > 2 else run[0], text)
+    return re.sub(r"\b(?:" + "|".join(re.escape(neat(code)) for code in kept) + r")\b", lambda code: code[0].upper(), calm)  # is a code, not a word
 
 
 def amount(text: str) -> float | None:

@@ -159,7 +159,7 @@ def _events(page: Page, turn: Turn) -> Iterator[bytes]:
     yield stream.event("understood", {"html": page.piece("_chips.html", **context)})
     for text in stream.pieces(fields.spoken(reply, context["any_item"]) or (page.speech("guide.closest") if reply.items else "")):
         yield stream.event("reply", {"text": text})
-    yield stream.event("items", {"html": page.piece("_picks.html", **context)})
+    yield stream.event("items", {"html": page.piece("_offers.html", **context)})
     yield stream.event("question", {"html": page.piece("_question.html", **context)})
     yield stream.event("done", {})
 

@@ -191,6 +191,7 @@ def _environment() -> Environment:
         "neat": fields.neat,
         "text": fields.text_of,
         "price": fields.price,
+        "fact": fields.fact,
         "id": lambda item_id: quote(item_id, safe=""),
         "json": _json,
         "day": _day,
