@@ -15,7 +15,7 @@ from daogou.serve.web.forms import OPEN, fields_of
 from daogou.serve.web.page import Asked, Page
 
 WORDS = ("title", "description")
-MOST_OF_ONE = 6
+MOST_OF_ONE = 5
 """Tastes of one attribute that a page shows."""
 WORD_OF = {"wrong": "profile.said.wrong", "more": "profile.said.more", "undo": "profile.said.undo"}
 
