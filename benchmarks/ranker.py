@@ -158,7 +158,8 @@ def measure(name: str, run: Run, a: argparse.Namespace) -> dict[str, Any]:
     weights = blend.fit(models, of.validation, repeats=of.repeats)
     seconds["blend"] = time.perf_counter() - started
     learned: dict[str, Learned] = {}
-    for label, request_time in {"ranked": of.request_time, **({"ranked, time": True} if a.request_time else {})}.items():
+    rankers = {} if a.blend_only else {"ranked": of.request_time} | ({"ranked, time": True} if a.request_time else {})
+    for label, request_time in rankers.items():
         started = time.perf_counter()
         learned[label] = learn(models, weights, LambdaRank, of.before, of.labels, run, repeats=of.repeats, request_time=request_time, most=MOST_LABELS)
         seconds[label] = time.perf_counter() - started
@@ -205,6 +206,7 @@ def main() -> None:
     options.add_argument("--fitted", action="append", default=[], help="NAME=DIR: a saved model; a second of one kind is `sasrec 2=DIR`")
     options.add_argument("--labels", type=int, default=0, help="pairs of events before the validation item that the ranker learns from too")
     options.add_argument("--request-time", action="store_true", help="also a ranker that reads the moment of the request, on people whose times are complete")
+    options.add_argument("--blend-only", action="store_true", help="no ranker: the blend against its parts")
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options.add_argument("--users", type=int)
     options.add_argument("--json", type=Path)
