@@ -423,6 +423,7 @@ def _engine(directory: Path) -> "Iterator[tuple[Engine, Scenario]]":
             store,
             text_encoder=project.serving.text_encoder,
             image_encoders=project.serving.image_encoders,
+            encoders=project.serving.encoders,
             photos=project.directory / "photos",
             vectors=project.directory / "vectors",
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -116,7 +116,7 @@ class Engine:
     Args:
         release: None before the first training: newest items and search.
         history: a shopper's newest events read for one answer; those that teach nothing (shown) do not count.
-        text_encoder, image_encoders, photos, vectors: see `Finder`; without encoders search goes by words alone.
+        text_encoder, image_encoders, encoders (their settings), photos, vectors: see `Finder`; without encoders search goes by words alone.
         request_id: makes the ids of answers.
     """
 
@@ -130,6 +130,7 @@ class Engine:
         request_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         text_encoder: str = "",
         image_encoders: Mapping[str, float] = {},
+        encoders: Mapping[str, Mapping[str, Any]] = {},
         photos: Path | None = None,
         vectors: Path | None = None,
     ) -> None:
@@ -149,7 +150,9 @@ class Engine:
         self._missing = {place.name: self._damaged(place) for place in scenario.placements}
         self._filters: dict[str, Filter] = {}
         own = _own_encoders(self._models, image_encoders)
-        self.finder = Finder(self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors, own=own)
+        self.finder = Finder(
+            self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors, settings=encoders, own=own
+        )
         self._says_more = any(f"because.{MORE}" in words for words in scenario.words.values())
         self._alike: dict[int, tuple[int, ...]] = {}
         self._newcomers = release.newcomers if release else None
@@ -252,7 +255,7 @@ class Engine:
             there = [code for code in self._newcomers.options_Q.tolist() if code < len(open_I) and open_I[code]][:ASKED]
             if len(there) >= OPTIONS:
                 options = [Trait(ITEM, self.catalogue.items.id(code)) for code in there]
-                return [options[n : n + OPTIONS] for n in range(0, len(options), OPTIONS)]
+                return [options[n : n + OPTIONS] for n in range(0, len(options) - 1, OPTIONS)]
         return of_catalogue(self._profiles.traits.table(), open_I)
 
     def forget(self) -> None:
@@ -312,13 +315,37 @@ class Engine:
         user_id: str | None = None,
         photo: Sight | None = None,
         like: Sequence[int] = (),
+        alike: Sequence[str] = (),
         unfinished: bool = False,
         liberal: bool = False,
     ) -> list[Listed]:
         """The best k allowed items for some words, a photo and a shopper's taste; see `Finder.find`. Without any of them, what is new."""
         taste = partial(self._by_taste, user_id) if user_id is not None else None
-        found = self.finder.find(text, allowed_I, k, photo=photo, like=like, taste=taste, unfinished=unfinished, liberal=liberal)
+        found = self.finder.find(text, allowed_I, k, photo=photo, like=like, taste=taste, alike=alike, unfinished=unfinished, liberal=liberal)
         return [Listed(*one) for one in found]
+
+    def own_reasons(self, user_id: str, codes: Sequence[int], locale: str = "en") -> dict[int, tuple[str, Cause]]:
+        """Which of the shopper's own items speaks for each of these, and the scenario's words for it; nothing for those for which none does.
+
+        Of the models that the first placement about shoppers blends, the one that says most for the item and names its cause.
+        """
+        place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
+        person, _ = self._person(user_id, place)
+        request = Request(placement=place.name, user_id=user_id, locale=locale)
+        questions = query.queries([query.ask(request, place, self.scenario, self.catalogue, person, _now())], tuple(self.scenario.attributes.users))
+        ranked = self._ranked(place, questions)
+        naming = [part for part in ranked.parts if "{item}" in self._because(part.name, request)]
+        known = [code for code in codes if self.release is not None and code < len(self.release.items)]
+        if not naming or not known:
+            return {}
+        ranked.parts = naming
+        because: dict[int, tuple[str, Cause]] = {}
+        for code, source in zip(known, self._sources(ranked, 0, np.array(known, np.int32)), strict=True):
+            causes = self._causes(Listed(code, 1.0, source), ranked, 0, _recent(questions), request)
+            named = _cause_to_name(causes, self.catalogue.items.id(code))
+            because |= {code: (source, cause) for cause in causes if cause.item_id == named}
+        rows = {item.item_id: item for item in self._store.items(list({cause.item_id for _, cause in because.values()}))} if because else {}
+        return {code: (self._reason(source, cause.item_id, rows, request), cause) for code, (source, cause) in because.items()}
 
     def mentioning(self, text: str) -> Mask:
         """[I] items whose words hold every word of this text."""
@@ -492,7 +519,6 @@ class Engine:
         except Exception as e:
             self._failed(PROFILE, e)
             return []
-
 
     def _allowed(self, place: Placement, request: Request, asked: Asked, wanted: Filter) -> Mask:
         """[I] what may be shown for this request."""

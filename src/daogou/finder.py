@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Finder:
         image_encoders: look at photos, each with its weight; empty = photos are not looked at.
         photos: folder in which the photos lie that items name.
         vectors: directory of vectors by content hash; None = encode anew.
+        settings: of encoders, by name.
         own: encoders that come with the release, by name, before those that are installed.
     """
 
@@ -72,10 +73,11 @@ class Finder:
         image_encoders: Mapping[str, float] = {},
         photos: Path | None = None,
         vectors: Path | None = None,
+        settings: Mapping[str, Mapping[str, Any]] = {},
         own: Mapping[str, Encoder] = {},
     ) -> None:
         self._catalogue, self._store, self._vectors = catalogue, store, vectors
-        self._photos, self._image_encoders, self._own = photos, dict(image_encoders), own
+        self._photos, self._image_encoders, self._settings, self._own = photos, dict(image_encoders), settings, own
         self._lexical: Lexical | None = None
         self._lock = threading.Lock()
         self._texts = Upkeep(partial(self._read_texts, text_encoder), self._text) if text_encoder else None
@@ -229,7 +231,7 @@ class Finder:
             texts = [(code, "; ".join(parts)) for code, parts in self._catalogue.texts(MEANT)]
             n_items = len(self._catalogue)
         codes, words = [code for code, _ in texts], [text for _, text in texts]
-        return Meaning([(text_encoder(name), 1.0)], codes, words, n_items, cached=self._vectors, progress=progress)
+        return Meaning([(text_encoder(name, **self._settings.get(name, {})), 1.0)], codes, words, n_items, cached=self._vectors, progress=progress)
 
     def _text(self, code: int) -> str | None:
         """The text of one item that is read for its meaning."""
@@ -250,7 +252,7 @@ class Finder:
 
     def _eyes(self) -> list[Reading]:
         return [
-            (check_kind(self._own[name] if name in self._own else encoder(name), "image", "image_encoders"), weight)
+            (check_kind(self._own[name] if name in self._own else encoder(name, **self._settings.get(name, {})), "image", "image_encoders"), weight)
             for name, weight in self._image_encoders.items()
         ]
 

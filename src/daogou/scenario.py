@@ -198,6 +198,8 @@ class Serving(Config, frozen=True):
     "Encoder that reads titles for search by meaning; empty = search goes by words alone."
     image_encoders: dict[str, float] = field(default_factory=lambda: {"efficientnet": 1.0, "color": 0.3})
     "Encoders that look at photos, with the weight of what each sees; empty = a photo is no question here."
+    encoders: dict[str, dict[str, Any]] = {}
+    "Settings of the encoders named above: ``sentence-transformers = { directory = '/models/NAME' }``, ``openai = { url = …, model = …, dim = … }``."
     log_shown: bool = True
     "Whether what was shown is stored as `shown` events: without them there is no honest learning."
 

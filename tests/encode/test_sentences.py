@@ -12,8 +12,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from daogou import plugins
+from daogou.data.rows import Item
 from daogou.encode import cache, encoder, stamp
 from daogou.errors import ConfigError, DaogouError
+from daogou.scenario import load_project
+from daogou.serve.live import Live
+from daogou.serve.metrics import Metrics
+from daogou.store import Store
 
 tokenizers = pytest.importorskip("tokenizers", reason="the extra `encoders` is not installed")
 from daogou.encode.bert import Bert, Shape  # noqa: E402
@@ -151,6 +156,18 @@ def test_it_is_chosen_by_configuration_and_cached_by_its_weights(home: Path, tmp
     other = SentenceTransformers(str(home))
     cache.encode(other, ["red shoes"], tmp_path / "vectors")
     assert len(list((tmp_path / "vectors").glob("*.sqlite3"))) == 2
+
+
+def test_a_project_names_it_for_search(home: Path, tmp_path: Path) -> None:
+    settings = f'[serving]\ntext_encoder = "sentence-transformers"\nencoders = {{ sentence-transformers = {{ directory = "{home}" }} }}\n'
+    (tmp_path / "daogou.toml").write_text(settings, "utf-8")
+    project = load_project(tmp_path)
+    with Store.open(project.store_url) as store:
+        store.put_items([Item(item_id="a", title="red shoes"), Item(item_id="b", title="blue mug")])
+        live = Live(project, project.load_scenario(), store, Metrics())
+        live.engine.learn_meaning(photos=False)
+        assert live.engine.meaning is not None and live.engine.meaning.known == 2
+        assert live.engine.meaning.vector("red shoes") == pytest.approx(SentenceTransformers(str(home)).encode(["red shoes"])[0][0], abs=1e-6)
 
 
 def test_onnx_is_run_where_it_is_the_weights(home: Path) -> None:

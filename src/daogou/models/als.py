@@ -31,8 +31,8 @@ class AlsConfig(Config, frozen=True):
     recency: Annotated[float, hyper("Decay of a history when answering, in events; 0 = no decay.", 0, 30, unit="events", ge=0)] = 0.0
     steps: Annotated[int, Meta(ge=1, description="Conjugate gradient steps of each solve; they start from the last sweep's vector.")] = 3
     attributes: Annotated[tuple[Literal["items", "users"], ...], Meta(description="Whose attributes say what their vectors are like; empty = nobody's.")] = ()
-    attributes_l2: Annotated[float, hyper("Penalty of the maps from attributes, relative to the mean square of one.", 0.003, 3, log=True, gt=0)] = 0.1
-    likeness: Annotated[Blocks, Meta(description="How attributes of items become numbers.")] = field(default_factory=lambda: Blocks(dim=128))
+    attributes_l2: Annotated[float, hyper("Penalty of the maps from attributes, relative to the mean square of one.", 0.001, 1, log=True, gt=0)] = 0.01
+    likeness: Annotated[Blocks, Meta(description="How attributes of items become numbers.")] = field(default_factory=Blocks)
 
 
 class Als(Vectors):

@@ -127,6 +127,7 @@ class Live:
             history=serving.history,
             text_encoder=serving.text_encoder,
             image_encoders=serving.image_encoders,
+            encoders=serving.encoders,
             photos=directory / "photos",
             vectors=directory / "vectors",
         )
