@@ -3,10 +3,13 @@
 import time
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 from msgspec.structs import replace as with_fields
 
+from daogou import query
 from daogou.config import decode_toml
+from daogou.contract import Queries
 from daogou.data.rows import Correction, Event, Item, User
 from daogou.engine import Answer, Engine, Request, SessionEvent
 from daogou.errors import ConfigError, FilterError, UnknownName, UsageError
@@ -285,3 +288,73 @@ def test_a_store_that_fails_makes_guests_of_all(engine: Engine, monkeypatch: pyt
     monkeypatch.setattr(engine._store, "corrections", broken)
     answer = engine.recommend(ask("home"))
     assert answer.degraded and len(answer.items) == 8
+
+
+# ---- new people
+def picks(engine: Engine, n: int = 3) -> list[str]:
+    return [one.value for one in engine.onboarding()[0][:n]]
+
+
+def test_new_people_are_asked_for_items_that_can_be_had(engine: Engine, store: Store) -> None:
+    asked = engine.onboarding()
+    assert [len(options) for options in asked] == [6, 6, 6] and {one.attribute for options in asked for one in options} == {"item_id"}
+    first = asked[0][0].value
+    store.patch_item(Item(item_id=first, available=False))
+    engine.catalogue_changed([first])
+    again = [one.value for options in engine.onboarding() for one in options]
+    assert first not in again and len(again) == 18
+
+
+def test_without_people_values_are_asked_for(scenario: Scenario, store: Store) -> None:
+    asked = Engine(None, scenario, store).onboarding()
+    assert len(asked) == 3 and all(one.attribute in ("category", "brand", "price") for options in asked for one in options)
+    private = with_fields(scenario, profile=Profiles(private='category = "Left" or category = "Right"'))
+    assert Engine(None, private, store).onboarding() == []
+
+
+def test_answers_make_the_next_answer_personal(engine: Engine, store: Store) -> None:
+    before = shown(engine.recommend(ask("home", "new")))
+    for value in picks(engine):
+        say(store, "item_id", value, "more", "new")
+    answer = engine.recommend(ask("home", "new", explain=True))
+    assert shown(answer) != before and len(answer.items) == 8 and not answer.degraded
+    known = engine._newcomers
+    assert known is not None
+    said_I = known.scores(known.picked([engine.catalogue.code(value) for value in picks(engine)]))
+    own = [engine.catalogue.code(one.item_id) for one in answer.items if one.reason == "" and one.explanation]
+    assert own, "items that the answers speak for say so"
+    assert {cause.item_id for one in answer.items for cause in one.explanation or []} <= set(picks(engine))
+    base = [code for code in (engine.catalogue.code(i) for i in shown(answer)) if code in own]
+    assert base == sorted(base, key=lambda code: -said_I[code])
+    store.drop_corrections("new")
+    assert shown(engine.recommend(ask("home", "new"))) == before
+
+
+def test_events_take_over_from_the_answers(engine: Engine, store: Store) -> None:
+    chosen = picks(engine)
+    for value in chosen:
+        say(store, "item_id", value, "more", "new")
+        say(store, "item_id", value, "more", "u5")  # who has 64 events
+    row = engine._ranked(engine.scenario.placement("home"), _questions(engine, "u5"))
+    person, _ = engine._person("u5", engine.scenario.placement("home"))
+    wished = engine._wishes(person, ask("home", "u5"))
+    asked = query.ask(ask("home", "u5"), engine.scenario.placement("home"), engine.scenario, engine.catalogue, person, 1, wished)
+    engine._meet(engine.scenario.placement("home"), row, [asked], [wished])
+    assert asked.own == 64 and not row.new[0].mostly
+    total, mixed = row.total_BI[0], row.new[0].scores_I[: row.total_BI.shape[1]]
+    spoken = np.isfinite(total)
+    assert np.isfinite(mixed).all() and np.corrcoef(total[spoken], mixed[spoken])[0, 1] > 0.9
+
+
+def _questions(engine: Engine, user: str) -> Queries:
+    person, _ = engine._person(user, engine.scenario.placement("home"))
+    asked = query.ask(ask("home", user), engine.scenario.placement("home"), engine.scenario, engine.catalogue, person, 1)
+    return query.queries([asked], tuple(engine.scenario.attributes.users))
+
+
+def test_a_release_without_questions_still_folds_answers_in(engine: Engine, store: Store) -> None:
+    for value in picks(engine):
+        say(store, "item_id", value, "more", "new")
+    engine._newcomers = None
+    asked = engine.recommend(ask("taste", "new", explain=True))
+    assert {cause.item_id for one in asked.items for cause in one.explanation or []}

@@ -1,17 +1,39 @@
 """The profile over HTTP: read, corrected, exported, erased; the next answer follows."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from daogou.data.rows import Event
 from daogou.scenario import Project
 from daogou.serve.app import create_app
+from daogou.store import Store
+from daogou.train.fit import train
 
 Client = TestClient[Litestar]
 PROFILE = "/v1/users/u3/profile"
 WORDS = f"{PROFILE}/corrections"
+
+
+@pytest.fixture
+def retrained(trained: Project) -> Iterator[Client]:
+    """A server whose release has questions of its own: enough people have taken the items."""
+    start = time.time_ns() // 1000 - 1_000_000
+    with Store.open(trained.store_url) as store:
+        store.add_events(
+            [
+                Event(user_id=f"more{u}", item_id=f"i{(u % 2 + 2 * step * (1 + u % 3)) % 40}", event="purchase", time=start + step)
+                for u in range(200)
+                for step in range(12)
+            ]
+        )
+        train(trained, store, trained.load_scenario(), models=["popular", "ease"])
+    with TestClient(create_app(trained, open_access=True)) as client:
+        yield client
 
 
 def say(client: Client, attribute: str, value: str, says: str, user: str = "u3") -> Any:
@@ -88,3 +110,34 @@ def test_what_cannot_be_said_is_explained(reading: Client, body: dict[str, str],
 
 def test_taking_back_what_was_never_said_is_no_error(reading: Client) -> None:
     assert say(reading, "flavour", "sweet", "undo").json() == []
+
+
+# ---- new people
+def test_onboarding_asks_and_the_answers_count_at_once(client: Client) -> None:
+    asked = client.get("/v1/onboarding").json()
+    options = [one for question in asked["questions"] for one in question["options"]]
+    assert len(asked["questions"]) == 3 and asked["release"]
+    before = home(client, "new")
+    picked = [{"attribute": one["attribute"], "value": one["value"]} for one in options[:2]]
+    noted = client.post("/v1/onboarding", json={"user_id": "new", "picked": [*picked, picked[0]]})
+    assert noted.status_code == 200 and noted.json() == {"user_id": "new", "picked": 2}
+    assert home(client, "new") != before
+    assert {c["says"] for c in client.get("/v1/users/new/profile").json()["corrections"]} == {"more"}
+    client.delete("/v1/users/new/profile/corrections")
+    assert home(client, "new") == before
+
+
+def test_nothing_picked_changes_nothing(client: Client) -> None:
+    assert client.post("/v1/onboarding", json={"user_id": "newer", "picked": []}).json() == {"user_id": "newer", "picked": 0}
+    assert client.get("/v1/users/newer").status_code == 404
+
+
+def test_what_was_not_offered_is_refused(reading: Client) -> None:
+    refused = reading.post("/v1/onboarding", json={"user_id": "x", "picked": [{"attribute": "item_id", "value": "no such"}]})
+    assert refused.status_code == 400 and "no item" in refused.json()["extra"][0]["found"]
+
+
+def test_items_of_questions_come_with_their_rows(retrained: Client) -> None:
+    asked = retrained.get("/v1/onboarding").json()["questions"]
+    assert all(one["attribute"] == "item_id" and one["item"]["title"].startswith("Thing ") for question in asked for one in question["options"])
+    assert [len(question["options"]) for question in asked[:2]] == [6, 6] and 2 <= len(asked[2]["options"]) <= 6

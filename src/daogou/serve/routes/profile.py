@@ -108,6 +108,8 @@ def welcome(services: Services, user_id: str, picked: Sequence[tuple[str, str]])
     """
     for attribute, value in picked:
         services.live.engine.correctable(attribute, value)
+    if not picked:
+        return
     moment = now()
     services.store.put_corrections(user_id, [Correction(attribute=attribute, value=value, says="more", time=moment) for attribute, value in picked])
 
