@@ -96,6 +96,12 @@ def test_what_may_be_said_in_chinese() -> None:
         ("打五折", "word"),
         ("一百块", "word"),
         ("買這個", "word"),
+        ("{1} comes with a gift", "word"),
+        ("It ends today", "word"),
+        ("Tell me your address", "word"),
+        ("还有礼物", "word"),
+        ("今天就到", "word"),
+        ("这款便宜", "word"),
         ("Это хорошо", "word"),
         ("it is gооd", "word"),  # with Cyrillic letters
         ("すてき", "word"),

@@ -48,8 +48,8 @@ class Assistant:
         read = await self._read(engine, question, model, began + READING * budget_s)
         turned = await self._run(self.guide.turn, engine, question, read)
         reply = turned.reply
-        if not (turned.plain and reply.items and model.settings.phrase):
-            return reply  # what was relaxed, refused or remarked is said in our own words
+        if not (turned.plain and reply.items and question.image is None and model.settings.phrase):
+            return reply  # what was relaxed, refused, remarked or seen in a photo is said in our own words
         chinese = question.locale.lower().startswith("zh") if question.locale else is_cjk(reply.reply)
         text = await phrase_with(model, read.text, reply, chinese, began + budget_s)
         return reply if text is None else msgspec.structs.replace(reply, reply=text)
