@@ -342,9 +342,14 @@ class Engine:
         because: dict[int, tuple[str, Cause]] = {}
         for code, source in zip(known, self._sources(ranked, 0, np.array(known, np.int32)), strict=True):
             causes = self._causes(Listed(code, 1.0, source), ranked, 0, _recent(questions), request)
-            named = _cause_to_name(causes, self.catalogue.items.id(code))
-            because |= {code: (source, cause) for cause in causes if cause.item_id == named}
-        rows = {item.item_id: item for item in self._store.items(list({cause.item_id for _, cause in because.values()}))} if because else {}
+            if causes:
+                named = _cause_to_name(causes, self.catalogue.items.id(code))
+                because[code] = (source, next(cause for cause in causes if cause.item_id == named))
+        try:
+            rows = {item.item_id: item for item in self._store.items(list({cause.item_id for _, cause in because.values()}))} if because else {}
+        except Exception as e:
+            self._failed("store", e)
+            return {}
         return {code: (self._reason(source, cause.item_id, rows, request), cause) for code, (source, cause) in because.items()}
 
     def mentioning(self, text: str) -> Mask:

@@ -82,6 +82,10 @@ def test_the_filter_counts_before_the_choice() -> None:
     assert sorted(code for code, _ in index.search("tea", 2, allowed)) == [5, 2999]
     assert len(index.search("tea", 10, allowed)) == 2
     assert index.search("tea", 3, np.zeros(3000, np.bool_)) == []
+    most = np.ones(3000, np.bool_)
+    most[:500] = False
+    assert [code for code, _ in index.search("tea", 3, most)] == [500, 501, 502]
+    assert index.search("tea", 2, allowed) == [hit for hit in index.search("tea", 3000) if hit[0] in (5, 2999)]
 
 
 def test_changes_in_place() -> None:

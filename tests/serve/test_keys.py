@@ -18,6 +18,7 @@ Client = TestClient[Litestar]
 ORIGIN = "https://shop.example"
 SCOPES: dict[str, str] = {
     "POST /v1/guide": "recommend:read",
+    "POST /v1/search": "recommend:read",
     "POST /v1/recommendations": "recommend:read",
     "POST /v1/rank": "recommend:read",
     "GET /v1/items/{item_id}/similar": "recommend:read",

@@ -28,7 +28,7 @@ from daogou.guide.money import Price
 from daogou.guide.questions import Choice, best_question
 from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand
 from daogou.guide.values import Value, Values, learn
-from daogou.request import MAX_K, Answered
+from daogou.request import MAX_K, Answered, Cause
 
 CONVERSATIONS = 10_000
 """Remembered at once; the one not heard of for longest is forgotten first."""
@@ -184,7 +184,7 @@ class Guide:
         if not (question.text.strip() or question.image is not None or question.remove or question.conversation_id):
             raise UsageError("an empty question", expected="text, image, remove or conversation_id", fix="say what is looked for", field="text")
         fixed_I = engine.matching([question.filter])
-        seen = None if question.image is None else _seen(engine, question.image)
+        seen = None if question.image is None else look_at(engine, question.image)
         name, state = self._state(question)
         with state.lock:
             turn = _Turn(engine, self.values(engine), question, name, state, fixed_I, read, seen)
@@ -252,6 +252,7 @@ class _Turn:
         self.excluded: list[str] = []
         self.plain = False
         self.sources: dict[str, str] = {}
+        self.own: dict[str, tuple[str, Cause]] = {}
 
     def reply(self) -> Reply:
         state, read = self.state, self.read
@@ -270,6 +271,7 @@ class _Turn:
         question = self._question(allowed_I) if listed else None
         total = int(allowed_I.sum())
         answer = self.engine.answer(listed, locale=self.locale)
+        self.own = self._own(listed)
         self.sources = {self.engine.catalogue.items.id(one.code): one.source for one in listed}
         state.shown = [one.item_id for one in answer.items]
         state.seen = list(dict.fromkeys([*state.seen, *state.shown]))[-SHOWN:]
@@ -511,14 +513,23 @@ class _Turn:
         if price is not None and one.item is not None and isinstance(one.item.price, float | int):
             met.append(f"{digits(float(one.item.price))} {one.item.currency if isinstance(one.item.currency, str) else self.values.currency}".strip())
         looks = self._say("photo") if self.sources.get(one.item_id) == "photo" else ""
-        if met or looks:
-            meets = self._say("because", what=("、" if self.chinese else ", ").join(met)) if met else ""
-            reason = ("；" if self.chinese else "; ").join(part for part in (looks, meets) if part)
+        if met:
+            fits = self._say("because", what=("、" if self.chinese else ", ").join(met))
         elif self.state.like:
-            reason = self._say("alike", what=self._title(self.state.like))
+            fits = self._say("alike", what=self._title(self.state.like))
         else:
-            reason = self._say("close") if honest and self.state.words else ""
-        return Answered(item_id=one.item_id, score=one.score, propensity=one.propensity, reason=reason, explanation=None, item=one.item)
+            fits = self._say("close") if honest and self.state.words and not looks else ""
+        own, cause = self.own.get(one.item_id, ("", None))
+        reason = ("；" if self.chinese else "; ").join(part for part in (looks, fits, own) if part)
+        why = None if cause is None else [cause]
+        return Answered(item_id=one.item_id, score=one.score, propensity=one.propensity, reason=reason, explanation=why, item=one.item)
+
+    def _own(self, listed: Sequence[Listed]) -> dict[str, tuple[str, Cause]]:
+        """What of the shopper's own history speaks for each pick."""
+        if self.question.user_id is None:
+            return {}
+        found = self.engine.own_reasons(self.question.user_id, [one.code for one in listed], self.locale)
+        return {self.engine.catalogue.items.id(code): said for code, said in found.items()}
 
     def _title(self, item_id: str) -> str:
         rows = self.engine.answer([Listed(self.engine.catalogue.items.code(item_id), 0.0, "search")]).items
@@ -584,7 +595,7 @@ class _Turn:
         return column.text(number) if code >= 0 and isinstance(column, Words) and (number := int(column.codes_I[code])) >= 0 else None
 
 
-def _seen(engine: Engine, image: str) -> Sight | None:
+def look_at(engine: Engine, image: str) -> Sight | None:
     """What the photo shows; None where photos cannot be looked at here, or not yet.
 
     Raises:

@@ -53,7 +53,7 @@ def _choice(catalogue: Catalogue, name: str, role: str, allowed_I: Mask) -> Choi
         if text.lower() not in NO_VALUE:
             count[text] += n
     if role == "category":
-        count = _steps(count)
+        count = steps(count)
     best = sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))[:OPTIONS]
     left = total - sum(n for _, n in best)
     shares = np.array([n for _, n in best] + ([left] if left > 0 else [])) / max(total, 1)
@@ -62,7 +62,7 @@ def _choice(catalogue: Catalogue, name: str, role: str, allowed_I: Mask) -> Choi
     return Choice(name, tuple(best), float(-(shares * np.log2(shares)).sum()))
 
 
-def _steps(count: Counter[str]) -> Counter[str]:
+def steps(count: Counter[str]) -> Counter[str]:
     """Goods by the first step of their paths at which they differ."""
     paths = [path_levels(text) for text in count]
     depth = next((n for n in range(max(map(len, paths), default=0)) if len({path[min(n, len(path) - 1)] for path in paths}) > 1), 0)

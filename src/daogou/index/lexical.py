@@ -20,6 +20,8 @@ from daogou.index.spelling import Spelling
 
 MAX_TERMS = 32
 """Words of a query that count; the rest is ignored."""
+FEW = 2000
+"""Allowed items up to which they are named to the index; of more, its best are looked through."""
 MISSPELT = 0.8
 """Weight of a word that was read as another."""
 ALIKE = 0.5
@@ -29,7 +31,6 @@ _CJK = r"\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900
 _RUN = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 _IS_CJK = re.compile(f"[{_CJK}]")
 _HEAP_BYTES = 30_000_000
-_DEPTHS = (10, 100, 10_000)
 
 
 def words(text: str, *, query: bool = False) -> list[str]:
@@ -100,17 +101,26 @@ class Lexical:
         query = self._query(terms, text, unfinished, alike)
         if query is None:
             return []
-        whole = self._weight(searcher, terms)
-        most = max(searcher.num_docs, 1)
-        for depth in (*(d for d in _DEPTHS if k <= d < most), most):
+        whole, most = self._weight(searcher, terms), max(searcher.num_docs, 1)
+        if allowed_I is not None and int(allowed_I.sum()) <= FEW:
+            query = self._among(query, np.flatnonzero(allowed_I).tolist())
+        for depth in (*(d for d in (k, 10 * k, 10_000) if d < most), most):
             hits = searcher.search(query, depth).hits
-            codes = self._codes(searcher, [at for _, at in hits])
-            found = [(code, float(score) / whole) for code, (score, _) in zip(codes, hits, strict=True)]
+            code_N = np.array(self._codes(searcher, [at for _, at in hits]), np.int64)
+            score_N = np.array([score for score, _ in hits], np.float64) / whole
             if allowed_I is not None:
-                found = [(code, score) for code, score in found if code < len(allowed_I) and allowed_I[code]]
-            if len(found) >= k or len(hits) < depth:
+                kept = np.flatnonzero(code_N < len(allowed_I))
+                kept = kept[allowed_I[code_N[kept]]]
+                code_N, score_N = code_N[kept], score_N[kept]
+            if len(code_N) >= k or len(hits) < depth:
                 break
-        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:k]
+        order = np.lexsort((code_N, -score_N))[:k]
+        return list(zip(code_N[order].tolist(), score_N[order].tolist(), strict=True))
+
+    def _among(self, query: tantivy.Query, codes: list[int]) -> tantivy.Query:
+        """The same scores, for these items alone."""
+        inside = tantivy.Query.const_score_query(tantivy.Query.term_set_query(self._schema, "code", codes), 0.0)
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, inside)])
 
     def corrected(self, text: str) -> str | None:
         """The text with its misspelt words as the catalogue spells them; None where there is nothing to correct."""

@@ -24,7 +24,7 @@ from daogou.serve.guard import Guard, unguarded
 from daogou.serve.limits import Buckets, Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
-from daogou.serve.routes import answers, catalogue, guide, intake, operation, people, profile
+from daogou.serve.routes import answers, catalogue, guide, intake, operation, people, profile, search
 from daogou.serve.routes import keys as key_routes
 from daogou.serve.services import Erase, Services
 from daogou.serve.shown import ShownLog
@@ -81,7 +81,9 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
                 opened.close()
 
     guard = Guard(opened, Buckets(), open_access=open_access)
-    api = Router("/v1", route_handlers=[answers.router, guide.router, intake.router, catalogue.router, people.router, profile.router, key_routes.router])
+    api = Router(
+        "/v1", route_handlers=[answers.router, guide.router, search.router, intake.router, catalogue.router, people.router, profile.router, key_routes.router]
+    )
     app = Litestar(
         route_handlers=[api, operation.router, *_pages(open_access)],
         guards=[guard],
