@@ -1,11 +1,11 @@
 """Three questions for new people: what the answers are worth, and what choosing the questions is worth.
 
-    python -m benchmarks.onboarding [groceries ml-1m ml-100k] [--seed N]        prints JSON
+    python -m benchmarks.onboarding [groceries ml-1m ml-100k] [--seed N] [--fold-in]        prints JSON
 
 A fifth of the people are withheld. Of each, the first half of what they took answers the questions (an option is picked if it is in it), the second half
 is what should be found. Where people take a thing once, the whole first half is no candidate in any arm, so that no arm gains by learning what they have.
-After the answers: `answers` scores by regression on them (profile.newcomers, as the engine does), `fold-in` lets the models of histories answer, which see
-the picks as events, with weights learned on other withheld people; who picked nothing gets popularity. Intervals are 95 %, by bootstrap over people.
+After the answers, scores are a regression on them (profile.newcomers, as the engine does); with --fold-in also models of histories that see the picks as
+events, with weights learned on other withheld people. Who picked nothing gets popularity. Intervals are 95 %, by bootstrap over people.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from daogou import plugins
 from daogou.contract import Codes, Queries, Run, Scores
 from daogou.data.dataset import Dataset, from_frames
 from daogou.data.histories import Histories
-from daogou.data.split import Targets, split
+from daogou.data.split import Split, Targets, split
 from daogou.evaluate import Result, Scorer, evaluate, paired
 from daogou.profile import questions
 from daogou.profile.newcomers import Newcomers
@@ -30,7 +30,6 @@ from daogou.rank import blend
 from daogou.rank.blend import Blend
 from daogou.testing.data import dataset_path
 
-MODELS = ("popular", "ease", "als")
 SHOWN = questions.QUESTIONS * questions.OPTIONS
 DRAWS = 3
 NONE = "no question, popularity"
@@ -130,53 +129,58 @@ def judged(model: Scorer, targets: Targets, repeats: bool) -> Result:
     return evaluate(Unseen(model, repeats), targets, repeats=True)
 
 
-def measure(name: str, seed: int, run: Run) -> dict[str, Any]:
+def measure(name: str, seed: int, run: Run, *, fold_in: bool) -> dict[str, Any]:
     make, repeats = SETS[name]
     data = make()
     parts = split(data, "cold-users", share=0.2, repeats=repeats, seed=seed)
-    everyone_U = np.ones(data.n_users, np.bool_)
-    groups = [users_of(parts.train, parts.refit, everyone_U), users_of(parts.refit, data, everyone_U)]
-    made = []
-    for train in (parts.train, parts.refit):
-        models: dict[str, Any] = fitted(("ease", "als"), train, run)
-        models["popular"] = plugins.load("model", "popular")(half_life_days=365.0 if repeats else 3650.0).fit(train, run)
-        made.append(models)
+    people = users_of(parts.refit, data, np.ones(data.n_users, np.bool_))
+    floor = plugins.load("model", "popular")(half_life_days=365.0 if repeats else 3650.0).fit(parts.refit, run)
     started_s = time.process_time()
-    tuned_arms, test_arms = arms(parts.train, seed), arms(parts.refit, seed)
+    ways = arms(parts.refit, seed)
     choosing_s = time.process_time() - started_s
     nothing = np.zeros(0, np.int32)
-    found: dict[str, Result] = {NONE: judged(made[1]["popular"], asked(parts.test, data, groups[1], nothing), repeats)}
+    found: dict[str, Result] = {NONE: judged(floor, asked(parts.test, data, people, nothing), repeats)}
     about: dict[str, Any] = {}
-    for arm, options in test_arms.items():
-        before = asked(parts.validation, data, groups[0], tuned_arms[arm])
-        after = asked(parts.test, data, groups[1], options)
-        weights = blend.fit({one: made[0][one] for one in MODELS}, before, repeats=repeats)
-        floor = made[1]["popular"]
+    for arm, options in ways.items():
+        after = asked(parts.test, data, people, options)
         found[arm] = judged(Answered(floor, ByAnswers(options, parts.refit, seed)), after, repeats)
-        if arm in ("chosen", "most popular"):
-            mixed = Blend({one: made[1][one] for one in MODELS}, weights, repeats=repeats)
-            found[f"{arm}, fold-in"] = judged(Answered(floor, mixed), after, repeats)
-        about[arm] = {
-            "picks": round(float(after.queries.history.lengths.mean()), 2),
-            "picked nothing": round(float((after.queries.history.lengths == 0).mean()), 3),
-        }
+        picks_Q = after.queries.history.lengths
+        about[arm] = {"picks": round(float(picks_Q.mean()), 2), "picked nothing": round(float((picks_Q == 0).mean()), 3)}
+    if fold_in:
+        found["chosen, fold-in"] = folded(data, parts, ways["chosen"], people, floor, repeats, seed, run)
     others = [arm for arm in found if arm not in ("chosen", NONE)]
-    pairs = [("chosen", NONE), ("random 1", NONE), *(("chosen", arm) for arm in others)]
+    pairs = [(arm, NONE) for arm in found if arm != NONE] + [("chosen", arm) for arm in others]
     return {
-        "people": len(groups[1]),
+        "people": len(people),
         "about": about,
         "ndcg@10": {arm: [round(x, 4) for x in (r.mean("ndcg@10"), r.ci95["ndcg@10"].low, r.ci95["ndcg@10"].high)] for arm, r in found.items()},
         "paired": {f"{a} − {b}": describe(paired(found[a], found[b], "ndcg@10")) for a, b in pairs},
-        "cpu seconds to choose, all arms of two parts": round(choosing_s, 1),
+        "cpu seconds to choose, all arms": round(choosing_s, 1),
     }
+
+
+def folded(data: Dataset, parts: Split, options: Codes, people: Codes, floor: Scorer, repeats: bool, seed: int, run: Run) -> Result:
+    """The blend of models of histories, its weights learned on the people of the validation part, who were asked their own questions."""
+    before = users_of(parts.train, parts.refit, np.ones(data.n_users, np.bool_))
+    half_life_days = 365.0 if repeats else 3650.0
+    made = []
+    for train in (parts.train, parts.refit):
+        models: dict[str, Any] = fitted(("ease", "als"), train, run)
+        models["popular"] = plugins.load("model", "popular")(half_life_days=half_life_days).fit(train, run)
+        made.append(models)
+    weights = blend.fit(made[0], asked(parts.validation, data, before, arms(parts.train, seed)["chosen"]), repeats=repeats)
+    mixed = Blend(made[1], weights, repeats=repeats)
+    return judged(Answered(floor, mixed), asked(parts.test, data, people, options), repeats)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", choices=(*SETS, []), default=[])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fold-in", action="store_true")
     wanted = parser.parse_args()
-    print(json.dumps({name: measure(name, wanted.seed, Run(threads=1)) for name in wanted.sets or SETS}, indent=1, ensure_ascii=False))
+    found = {name: measure(name, wanted.seed, Run(threads=1), fold_in=wanted.fold_in) for name in wanted.sets or SETS}
+    print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

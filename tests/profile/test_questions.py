@@ -78,7 +78,7 @@ def test_answers_equal_the_regression(histories: Histories) -> None:
     assert np.allclose(known.usual_I, taken_UI.mean(axis=0))
     answers = taken_UI[:, known.options_Q[: questions.ASKED]] * (np.random.default_rng(0).random((N_PEOPLE, len(known.rate_Q))) < 0.5)
     centred = answers - answers.mean(axis=0)
-    expected = np.linalg.solve(centred.T @ centred + 100 * np.eye(centred.shape[1]), centred.T @ (taken_UI - taken_UI.mean(axis=0)))
+    expected = np.linalg.solve(centred.T @ centred + 0.1 * N_PEOPLE * np.eye(centred.shape[1]), centred.T @ (taken_UI - taken_UI.mean(axis=0)))
     assert np.allclose(known.effect_QI, expected, atol=1e-5)
 
 

@@ -1,6 +1,6 @@
 """People of whom nothing is known but their answers to a few questions: what everybody's answers say of everything else.
 
-    score_i = m_i + Σ_q (x_q − a_q) β_qi          β = (RᵀR + λ)⁻¹ Rᵀ X, all centred
+    score_i = m_i + Σ_q (x_q − a_q) β_qi          β = (RᵀR + λU)⁻¹ Rᵀ X, all centred
 
 X [U, I] is who took what, R [U, Q] its columns of the options, x_q whether q was picked (a_q where it was not asked): ridge regression, the least squares
 form of the bootstrapping by items of Golbandi, Koren and Lempel 2011. What was not picked tells too, which no history can. Everyone's R is thinned to
@@ -29,7 +29,8 @@ from daogou.profile import questions
 
 FILE = "newcomers.safetensors"
 ANSWERED = 0.5
-L2 = 100.0  # people
+L2 = 0.1
+"""Pull towards what is usual, as a share of the people that β is learned from: people say what comes to mind, and that is less than what they would take."""
 HANDOVER = 10.0
 
 
@@ -66,7 +67,7 @@ class Newcomers:
         answer_UQ *= np.random.default_rng(seed).random(answer_UQ.shape) < ANSWERED
         rate_Q, usual_I = answer_UQ.mean(axis=0), np.asarray(taken_UI.mean(axis=0))[0]
         centred_UQ = answer_UQ - rate_Q
-        gram_QQ = centred_UQ.T @ centred_UQ + L2 * np.eye(len(asked_Q))
+        gram_QQ = centred_UQ.T @ centred_UQ + L2 * len(answer_UQ) * np.eye(len(asked_Q))
         effect_QI = np.linalg.solve(gram_QQ, np.asarray((sp.csr_matrix(taken_UI.T) @ centred_UQ).T))
         return cls(options_Q, usual_I.astype(np.float32), rate_Q.astype(np.float32), effect_QI.astype(np.float32))
 
