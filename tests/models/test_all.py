@@ -27,6 +27,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ncf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
     "neumf": {"dimensions": 4, "epochs": 30, "patience": 30, "learning_rate": 2e-2, "batch_size": 256},
     "sasrec": {"dimensions": 16, "length": 12, "blocks": 1, "epochs": 30, "patience": 30, "negatives": 0, "dropout": 0.0, "learning_rate": 1e-2},
+    "two_tower": {
+        "dimensions": 16,
+        "length": 12,
+        "epochs": 40,
+        "patience": 40,
+        "batch_size": 64,
+        "negatives": 32,
+        "left_out": 0.1,
+        "dropout": 0.0,
+        "learning_rate": 2e-2,
+        "holdout_users": 0,
+    },
 }
 "Hyperparameters that suit tiny data, where the defaults do not."
 
