@@ -152,8 +152,9 @@ class LanguageModel:
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE, keepalive_expiry=30)
-        # A redirection would take the key elsewhere; proxies and passwords of the environment are not what the project file says.
-        return httpx.AsyncClient(headers=headers, timeout=self.settings.budget_s, limits=limits, follow_redirects=False, trust_env=False)
+        # The deadline of a call is for all of it, where time-outs of the client would be for each piece. A redirection would take the key elsewhere;
+        # proxies and passwords of the environment are not what the project file says.
+        return httpx.AsyncClient(headers=headers, timeout=None, limits=limits, follow_redirects=False, trust_env=False)
 
 
 def _content(raw: bytes) -> str:

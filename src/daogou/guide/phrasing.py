@@ -101,13 +101,9 @@ def _row(place: int, one: Answered) -> Mapping[str, Any]:
     return {"place": place, "id": one.item_id, **{name: value[:200] if isinstance(value, str) else value for name, value in known.items()}}
 
 
-@cache
 def system(chinese: bool) -> str:
     """Our instructions, the same in every turn of a language: servers keep what they made of a beginning that they know."""
-    language = "Chinese (zh)" if chinese else "English"
-    return _SYSTEM.format(
-        language=language, places=" ".join(f"{{{n}}}" for n in range(1, NAMED + 1)), words=" ".join(sorted(_prose()["zh" if chinese else "en"]))
-    )
+    return _SYSTEM.format(language="Chinese (zh)" if chinese else "English", places=" ".join(f"{{{n}}}" for n in range(1, NAMED + 1)))
 
 
 def spoken(text: str, reply: Reply, chinese: bool) -> str:
