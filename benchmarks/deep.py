@@ -3,7 +3,8 @@
     python benchmarks/deep.py sequences [--set ml-1m|amazon-beauty] [--models sasrec,gru] [--seeds 1] [--threads N] [--option NAME=VALUE …]
                                         [--labels N] [--save DIR]
     python benchmarks/deep.py ratings                    # ml-100k, five random folds: RMSE and MAE of mf, with and without attributes
-    python benchmarks/deep.py sampled [--models ncf,neumf]   # ml-1m, one positive among 100 sampled items: only to compare with the NCF paper
+    python benchmarks/deep.py sampled [--models ncf,neumf] [--validate] [--save DIR]   # ml-1m, one positive among 100 sampled items: only to compare with the
+                                                                                       # NCF paper
 
 `sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `--labels N` leaves
 the N newest pairs of events of the training part out as well, for a ranker to learn from (benchmarks/ranker.py), `--save` keeps the fitted models for it; a fit
@@ -31,18 +32,23 @@ from daogou.contract import Run
 from daogou.data.dataset import Dataset, from_frames
 from daogou.data.split import Split, split
 from daogou.evaluate import evaluate, over_seeds
+from daogou.evaluate.result import bootstrap
 from daogou.testing.data import dataset_path
 
 FILES = {"ml-1m": "sequences.txt", "amazon-beauty": "Beauty.txt"}
 SEQUENCES: dict[str, dict[str, dict[str, Any]]] = {
-    "ml-1m": {"sasrec": {"negatives": 1024, "patience": 30}, "gru": {"negatives": 1024, "batch_tokens": 6400}},
+    "ml-1m": {
+        "sasrec": {"dimensions": 128, "negatives": 1024, "epochs": 20, "learning_rate": 0.0015, "patience": 20},
+        "gru": {"negatives": 1024, "batch_tokens": 6400},
+    },
     "amazon-beauty": {
         "sasrec": {"length": 50, "blocks": 1, "dropout": 0.4},
         "gru": {"length": 50, "dropout": 0.4},
     },
 }
 QUICK, QUICK_PEOPLE = {"epochs": 2}, 500
-SAMPLED: dict[str, dict[str, Any]] = {"ncf": {"epochs": 20}, "neumf": {"epochs": 20}}
+PAPER: dict[str, Any] = {"dimensions": 64, "negatives": 4, "batch_size": 4096, "learning_rate": 0.004, "holdout_users": 1000, "patience": 6}
+SAMPLED: dict[str, dict[str, Any]] = {"ncf": PAPER | {"epochs": 14}, "neumf": PAPER | {"epochs": 14}}
 
 
 def sequences(name: str, people: int | None = None) -> Dataset:
@@ -123,28 +129,44 @@ def run_ratings(a: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
+def with_rare() -> Dataset:
+    """ml-1m as the NCF paper has it, 3,706 items: the sequences, and before them 598 ratings of the 290 items that the 5-core leaves out. Among the sampled
+    negatives these are the easy ones."""
+    known = json.loads((dataset_path("ml-1m") / "sequences_item_ids.json").read_text())
+    ids = pl.col("user_id", "movie_id").cast(pl.String)
+    rare = pl.read_parquet(dataset_path("ml-1m") / "ratings.parquet").with_columns(ids).filter(~pl.col("movie_id").is_in(list(known)))
+    whole = sequences("ml-1m")
+    e = whole.events
+    users, items = (np.array(v.ids) for v in (whole.users, whole.items))
+    common = pl.DataFrame({"user_id": users[e.user], "item_id": items[e.item], "event": "rate", "time": e.time})
+    first = rare.select("user_id", item_id=pl.lit("rare ") + pl.col("movie_id"), event=pl.lit("rate"), time=pl.lit(-1, pl.Int64))
+    return from_frames(pl.concat([first, common]))
+
+
 def run_sampled(a: argparse.Namespace) -> dict[str, Any]:
-    """The last event of each person against 99 others that they have no event with (He et al. 2017, section 4.1)."""
-    whole = sequences("ml-1m", QUICK_PEOPLE if a.quick else None)
+    """The last event of each person against 99 others that they have no event with (He et al. 2017, section 4.1); with `--validate` the one before it, by
+    which settings are chosen. The epoch is chosen on the newest events of some people, held out of the training part."""
+    whole = sequences("ml-1m", QUICK_PEOPLE) if a.quick else with_rare()
     parts = split(whole, "leave-one-out")
-    queries, wanted_B = parts.test.queries, parts.test.wanted.item
-    rng, seen = np.random.default_rng(0), whole.histories.seen(whole.n_items)
+    asked, learned = (parts.validation, parts.train) if a.validate else (parts.test, parts.refit)
+    queries, wanted_B = asked.queries, asked.wanted.item
+    rng, seen = np.random.default_rng(1 if a.validate else 0), whole.histories.seen(whole.n_items)
     others = np.stack([rng.choice(np.flatnonzero(~seen[u]), 99, replace=False) for u in queries.user_B])
     candidates = np.concatenate([wanted_B[:, None], others], axis=1).astype(np.int32)
     out = {}
     for name in a.models or SAMPLED:
         settings = {**SAMPLED.get(name, {}), **a.options, **(QUICK if a.quick else {})}
+        run = Run(threads=a.threads, progress=told, checkpoint=a.save / "checkpoints" if a.save else None)
         with clock() as seconds:
-            model = plugins.load("model", name)(**settings).fit(parts.refit, Run(threads=a.threads, progress=told))
+            model = plugins.load("model", name)(**settings).fit(learned, run)
         scores = np.concatenate([model.score(queries[b : b + 256], candidates[b : b + 256]) for b in range(0, len(queries), 256)])
-        rank = (scores[:, 1:] > scores[:, :1]).sum(axis=1)
+        rank = (scores[:, 1:] > scores[:, :1]).sum(axis=1) + 0.5 * (scores[:, 1:] == scores[:, :1]).sum(axis=1)
         hit = rank < 10
-        out[name] = {
-            "settings": settings,
-            "hr@10": round(float(hit.mean()), 4),
-            "ndcg@10": round(float(np.where(hit, 1 / np.log2(rank + 2), 0).mean()), 4),
-            **seconds,
-        }
+        values_QM = np.stack([hit, np.where(hit, 1 / np.log2(rank + 2), 0)], axis=1).astype(np.float64)
+        low, high = bootstrap(values_QM)
+        figures = {m: [round(float(x), 4) for x in (values_QM[:, n].mean(), low[n], high[n])] for n, m in enumerate(("hr@10", "ndcg@10"))}
+        out[name] = {"asked": "validation" if a.validate else "test", "items": whole.n_items, "settings": settings, **figures, **seconds}
+        print(f"  {name}: {out[name]}", file=sys.stderr, flush=True)
     return out
 
 
@@ -158,6 +180,7 @@ def main() -> None:
     options.add_argument("--option", action="append", default=[], help="NAME=VALUE, a hyperparameter for every model")
     options.add_argument("--labels", type=int, default=0, help="pairs of events that are left to the ranker")
     options.add_argument("--save", type=Path, help="folder for fitted models")
+    options.add_argument("--validate", action="store_true", help="`sampled` by the validation item, to choose settings")
     options.add_argument("--quick", action="store_true")
     a = options.parse_args()
     pairs = (text.partition("=") for text in a.option)
