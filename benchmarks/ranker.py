@@ -157,14 +157,24 @@ def measure(name: str, run: Run, a: argparse.Namespace) -> dict[str, Any]:
     started = time.perf_counter()
     weights = blend.fit(models, of.validation, repeats=of.repeats)
     seconds["blend"] = time.perf_counter() - started
+    results: dict[str, Result] = {}
+
+    def judge(label: str, scorer: Scorer) -> None:
+        results[label] = evaluate(scorer, of.test, repeats=of.repeats)
+        print(f"{label}: NDCG@10 {results[label].mean('ndcg@10'):.4f}", flush=True)
+
+    for label, model in models.items():
+        judge(label, model)
+    judge("blend", Blend(models, weights, repeats=of.repeats))
     learned: dict[str, Learned] = {}
     rankers = {} if a.blend_only else {"ranked": of.request_time} | ({"ranked, time": True} if a.request_time else {})
     for label, request_time in rankers.items():
         started = time.perf_counter()
-        learned[label] = learn(models, weights, LambdaRank, of.before, of.labels, run, repeats=of.repeats, request_time=request_time, most=MOST_LABELS)
+        learned[label] = learn(
+            models, weights, LambdaRank, of.before, of.labels, run, repeats=of.repeats, request_time=request_time, most=MOST_LABELS
+        )  # fmt: skip
         seconds[label] = time.perf_counter() - started
-    scorers: dict[str, Scorer] = {**models, "blend": Blend(models, weights, repeats=of.repeats), **{label: found.ranked for label, found in learned.items()}}
-    results = {label: evaluate(scorer, of.test, repeats=of.repeats) for label, scorer in scorers.items()}
+        judge(label, learned[label].ranked)
     return report(name, results, seconds, weights, learned)
 
 
