@@ -96,5 +96,5 @@ def test_it_hands_over_to_models_of_histories_as_events_come() -> None:
     queries = Queries(history=history, user_B=np.full(4, -1, np.int32), now_B=np.zeros(4, np.int64), context=Histories.empty(4))
     model = Registration().fit(town())
     assert isinstance(model, NewcomerStandIn)
-    np.testing.assert_allclose(model.trust_B(queries), [0, 0.5, 0.75, 0.5], atol=1e-6)
+    np.testing.assert_allclose(model.trust_B(queries), [0, 2 / 3, 6 / 7, 2 / 3], atol=1e-6)
     assert (Registration(handover=0).fit(town()).trust_B(queries) == [0, 1, 1, 1]).all()

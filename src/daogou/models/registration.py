@@ -26,7 +26,7 @@ class RegistrationConfig(Config, frozen=True):
     l2: Annotated[float, hyper("Penalty on what a group differs from everyone by.", 10, 1000, log=True, unit="people", gt=0)] = 100.0
     handover: Annotated[
         float, Meta(ge=0, description="Events κ after which a shopper's own history counts as much as the registration.", extra={"unit": "events"})
-    ] = 1.0
+    ] = 0.5
 
 
 class Sums(NamedTuple):
