@@ -280,17 +280,20 @@ class Engine:
         details: bool = True,
         unfinished: bool = False,
         user_id: str | None = None,
+        alike: Sequence[str] = (),
     ) -> Answer:
         """Items whose words or meaning match, best first, in the order of the shopper's taste where two match alike.
 
-        `unfinished` = the last word is still being typed: then words alone count.
+        Args:
+            unfinished: the last word is still being typed: then words alone count.
+            alike: other names for what the words ask for.
 
         Raises:
             FilterError: the filter is wrong.
         """
         _check_k(k)
         allowed_I = self.matching([filter], offered=False)
-        found = self.find(q, allowed_I, k, user_id=user_id, unfinished=unfinished)
+        found = self.find(q, allowed_I, k, user_id=user_id, alike=alike, unfinished=unfinished)
         return self.answer(found, locale=locale, details=details)
 
     def matching(self, wanted: Sequence[str], *, offered: bool = True) -> Mask:
@@ -500,7 +503,7 @@ class Engine:
         if self._newcomers is None or place.about != "shopper":
             return
         for b, (one, wish) in enumerate(zip(asked, wished, strict=True)):
-            picked = self._newcomers.picked([code for code, _ in wish.liked])
+            picked = self._newcomers.picked([code for code, _ in wish.items])
             if not picked:
                 continue
             trust = one.own / (one.own + HANDOVER)

@@ -25,8 +25,9 @@ from daogou.filters import Numbers, Words
 from daogou.finder import Sight
 from daogou.guide.messages import WORDS, say
 from daogou.guide.money import Price
+from daogou.guide.nearness import Nearness, Vector
 from daogou.guide.questions import Choice, best_question
-from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand
+from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand, wanted
 from daogou.guide.values import Value, Values, learn
 from daogou.request import MAX_K, Answered, Cause
 
@@ -151,6 +152,8 @@ class Guide:
         self._learning = threading.Lock()
         self._learned: WeakKeyDictionary[Engine, tuple[int, float, Values]] = WeakKeyDictionary()
         "Version of the catalogue, when, and what; of each engine, for while one takes another's place both answer."
+        self._near: WeakKeyDictionary[Engine, tuple[Values, Nearness | None]] = WeakKeyDictionary()
+        "None = being worked out."
 
     def __len__(self) -> int:
         return len(self._states)
@@ -163,7 +166,10 @@ class Guide:
 
     def warm(self, engine: Engine) -> None:
         """Learns the values, and reads the lexicon, before the first turn needs them."""
-        understand("hello", self.values(engine))
+        values = self.values(engine)
+        understand("hello", values)
+        if (meaning := engine.finder.meaning) is not None:
+            self._compare(engine, values, meaning.vector)
 
     def ask(self, engine: Engine, question: Question) -> Reply:
         """
@@ -187,7 +193,12 @@ class Guide:
         seen = None if question.image is None else look_at(engine, question.image)
         name, state = self._state(question)
         with state.lock:
-            turn = _Turn(engine, self.values(engine), question, name, state, fixed_I, read, seen)
+            values = self.values(engine)
+            if read is None:
+                read = understand(question.text, values)
+                if read.rest and (near := self._nearness(engine, values)) is not None:
+                    read = _with(read, near)
+            turn = _Turn(engine, values, question, name, state, fixed_I, read, seen)
             reply = turn.reply()
             return Turned(reply, turn.plain)
 
@@ -231,16 +242,29 @@ class Guide:
                 known = self._learned[engine] = (version, self._clock(), learn(engine.catalogue, engine.scenario))
             return known[2]
 
+    def _nearness(self, engine: Engine, values: Values) -> Nearness | None:
+        """What words of no list may mean; worked out beside the answers when first asked for, and again when the values changed."""
+        meaning = engine.finder.meaning
+        known = self._near.get(engine)
+        if meaning is None or (known is not None and known[0] is values):
+            return None if known is None or meaning is None else known[1]
+        self._near[engine] = (values, None)
+        threading.Thread(target=self._compare, args=(engine, values, meaning.vector), name="daogou-nearness", daemon=True).start()
+        return None
+
+    def _compare(self, engine: Engine, values: Values, vector: Vector) -> None:
+        self._near[engine] = (values, Nearness(values, vector))
+
 
 class _Turn:
     """One turn while it is worked out."""
 
     def __init__(
-        self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask, read: Understood | None, seen: Sight | None
+        self, engine: Engine, values: Values, question: Question, name: str, state: State, fixed_I: Mask, read: Understood, seen: Sight | None
     ) -> None:
         self.engine, self.values, self.question, self.name, self.state = engine, values, question, name, state
         self.fixed_I, self.seen = fixed_I, seen
-        self.read: Understood = understand(question.text, values) if read is None else read
+        self.read = read
         if question.locale:
             state.chinese = question.locale.lower().startswith("zh")
         elif self.read.text:
@@ -593,6 +617,17 @@ class _Turn:
         column = self.engine.catalogue.column(attribute)
         code = self.engine.catalogue.items.code(item_id)
         return column.text(number) if code >= 0 and isinstance(column, Words) and (number := int(column.codes_I[code])) >= 0 else None
+
+
+def _with(read: Understood, near: Nearness) -> Understood:
+    """The same, with what words of no list mean; what names an attribute itself goes before."""
+    taken = {one.attribute for one in read.constraints}
+    for run, values in near.match(read.rest):
+        if values[0].attribute not in taken:
+            taken.add(values[0].attribute)
+            read.constraints.append(wanted(values, run, read.text))
+            read.rest = " ".join(read.rest.replace(run, " ").split())
+    return read
 
 
 def look_at(engine: Engine, image: str) -> Sight | None:

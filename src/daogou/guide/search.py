@@ -97,7 +97,7 @@ def search(engine: Engine, values: Values, asked: Search) -> Results:
     words, said = engine.finder.words, asked.text.strip()
     corrected = words.corrected(said) if said else None
     things = named(corrected or said, values)
-    alike = [name for thing in things for name in thing.names][:NAMES]
+    alike = _names(things)
     relaxed, listed, allowed_I = list[str](), list[Listed](), base_I
     for text in dict.fromkeys([said, ""]):  # words give way last
         for kept in range(len(wishes), -1, -1):
@@ -122,6 +122,15 @@ def search(engine: Engine, values: Values, asked: Search) -> Results:
         corrected=corrected,
         relaxed=relaxed,
     )
+
+
+def other_names(text: str, values: Values) -> list[str]:
+    """What the things that a text asks for are called by the catalogue, and in the other language."""
+    return _names(named(text, values))
+
+
+def _names(things: list["Named"]) -> list[str]:
+    return [name for thing in things for name in thing.names][:NAMES]
 
 
 class Named(NamedTuple):

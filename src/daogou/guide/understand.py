@@ -316,6 +316,12 @@ def _constraint(chosen: list[Value], denied: bool, cleaned: str, start: int, end
     return denial(made) if denied else made
 
 
+def wanted(values: list[Value], said: str, cleaned: str) -> Constraint:
+    """Values of one attribute that some words of a cleaned text stand for."""
+    start = max(cleaned.find(said), 0)
+    return _constraint(values, False, cleaned, start, start + len(said))
+
+
 def denial(one: Constraint) -> Constraint:
     """Its opposite."""
     return replace(one, op="!=", en=f"not {one.en}", zh=f"不要{one.zh}")

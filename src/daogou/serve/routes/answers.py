@@ -7,6 +7,7 @@ from litestar import Router, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from daogou.errors import UnknownName, UsageError
+from daogou.guide.search import other_names
 from daogou.request import MAX_K, Answer, Request
 from daogou.serve.errors import NotFound
 from daogou.serve.openapi import needs
@@ -77,7 +78,12 @@ async def search(
     user_id: Annotated[str | None, QueryParameter(max_length=256, description="Whose taste orders what the words find alike; nobody's if left out.")] = None,
 ) -> Answer:
     """Items whose words or meaning match, best first."""
-    return _counted("search", await services.desk.run(services.live.engine.search, q, filter, k, locale=locale, user_id=user_id), services)
+    return _counted("search", await services.desk.run(_found, services, q, filter, k, locale, user_id), services)
+
+
+def _found(services: Services, q: str, filter: str, k: int, locale: str, user_id: str | None) -> Answer:
+    engine = services.live.engine
+    return engine.search(q, filter, k, locale=locale, user_id=user_id, alike=other_names(q, services.guide.values(engine)))
 
 
 @get("/placements", **READ, summary="The placements that exist here", sync_to_thread=False)
