@@ -132,10 +132,13 @@ def test_a_photo_can_be_left_out_again(visit_wardrobe, green_bag) -> None:
     assert page.locator(".bubble.mine canvas").count() == 0 and "Red" in chips(page)
 
 
-@pytest.mark.parametrize(("data", "words"), [(b"just text", "JPEG, PNG or WebP"), (b"", "JPEG, PNG or WebP"), (b"x" * (10 * 2**20 + 1), "too large")])
-def test_what_is_no_photo_is_refused_kindly_before_it_is_sent(visit_wardrobe, data: bytes, words: str) -> None:
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"just text", "JPEG, PNG or WebP"), (b"", "JPEG, PNG or WebP"), (b"x" * (10 * 2**20 + 1), "too large")], ids=["text", "empty", "large"]
+)
+def test_what_is_no_photo_is_refused_kindly_before_it_is_sent(visit_wardrobe, data: bytes, words: str, tmp_path: Path) -> None:
     page = visit_wardrobe("/guide", reduced_motion="reduce")
-    choose(page, "photo.jpg", data)
+    (tmp_path / "photo.jpg").write_bytes(data)
+    page.locator(".chat-form input[type=file]").first.set_input_files(tmp_path / "photo.jpg")
     playwright.expect(page.get_by_role("alert")).to_contain_text(words)
     ask(page, "red shoes")
     assert page.get_by_role("alert").count() == 0 and "Red" in chips(page)
@@ -178,6 +181,9 @@ def test_a_phone_shows_it_without_sideways_scrolling(visit_wardrobe, locale: str
                .filter(it => Math.min(it.getBoundingClientRect().width, it.getBoundingClientRect().height) < 36).map(it => it.outerHTML.slice(0, 80))"""
     assert page.evaluate(small) == []
     assert page.evaluate("[...document.querySelectorAll('#guide *')].filter(it => it.checkVisibility() && it.getBoundingClientRect().right > 361).length") == 0
+    ask(page, "不要白色" if locale == "zh-CN" else "in any colour")
+    top = page.locator(".chat-log").bounding_box()["y"]
+    assert 0 <= page.locator(".turn-of").last.bounding_box()["y"] - top < 40  # the new answer is what one sees
     foot = page.locator(".chat-foot").bounding_box()
     assert foot["y"] + foot["height"] <= 845  # what one types into is on the screen
     assert page.locator(".camera").is_visible() and page.locator(".camera input").get_attribute("capture") == "environment"

@@ -170,7 +170,10 @@ async function ask(body, made) {
       for (const old of chat().querySelectorAll(".asked")) old.replaceChildren();
       fill(asked, html);
     },
-    done: () => (done = true),
+    done: () => {
+      done = true;
+      lookAt(made); // now there is enough below it to bring it to the top
+    },
   };
   for await (const { name, data } of events(answer.body)) on[name]?.(data);
   if (!pieces) text.parentElement.remove();
