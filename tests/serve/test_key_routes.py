@@ -65,10 +65,20 @@ def test_a_key_is_made_shown_once_used_and_revoked(project: Project) -> None:
     ],
 )
 def test_keys_that_cannot_be_are_refused(body: dict[str, object], field: str, project: Project) -> None:
-    with Store.open(project.store_url) as store, TestClient(create_app(project, open_access=True, store=store)) as client:
-        answer = client.post("/v1/keys", json=body)
+    with Store.open(project.store_url) as store, TestClient(create_app(project, open_access=False, store=store)) as client:
+        admin = keys.create(store, "admin")
+        head = {"X-API-Key": admin.token}
+        answer = client.post("/v1/keys", json=body, headers=head)
         assert answer.status_code == 400 and answer.json()["extra"][0]["field"] == field
-        assert client.get("/v1/keys").json() == []
+        assert [one["id"] for one in client.get("/v1/keys", headers=head).json()] == [admin.id]
+
+
+def test_open_access_makes_no_keys_that_outlive_it(project: Project) -> None:
+    with Store.open(project.store_url) as store, TestClient(create_app(project, open_access=True, store=store)) as client:
+        mine = keys.create(store, "server")
+        for answer in (client.post("/v1/keys", json={"kind": "admin"}), client.delete(f"/v1/keys/{mine.id}")):
+            assert answer.status_code == 403 and "--open" in answer.text
+        assert [one["id"] for one in client.get("/v1/keys").json()] == [mine.id]
 
 
 def test_commands_ask_the_server_that_runs(running: tuple[str, str, Store], project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ SCOPES: dict[str, str] = {
     "GET /v1/search": "recommend:read",
     "GET /v1/placements": "recommend:read",
     "GET /v1/items/{item_id}": "recommend:read",
+    "GET /v1/onboarding": "recommend:read",
+    "POST /v1/onboarding": "events:write",
     "POST /v1/events": "events:write",
     "POST /v1/events:import": "events:write",
     "PUT /v1/items/{item_id}": "catalog:write",

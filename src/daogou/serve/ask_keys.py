@@ -32,7 +32,7 @@ class RunningKeys:
 
     Args:
         server: its address, such as ``http://127.0.0.1:8642``.
-        token: an admin key; "" = none, for a server with open access.
+        token: an admin key.
 
     Raises:
         UsageError: the address is not http or https, or the key cannot be one.

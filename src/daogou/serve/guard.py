@@ -17,12 +17,14 @@ from daogou.store import Store
 
 
 class Guard:
-    """Refuses what a key may not do. With `open_access` everything is allowed: a demo on loopback."""
+    """Refuses what a key may not do. With `open_access` everything is allowed, a demo on loopback, except what would outlive it (`opt={"keyed": True}`)."""
 
     def __init__(self, store: Store, buckets: Buckets, *, open_access: bool) -> None:
         self.store, self.buckets, self.open_access = store, buckets, open_access
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if self.open_access and handler.opt.get("keyed"):
+            raise Refused(403, "keys are not made or revoked under open access", expected="a server that asks for keys", fix="start it without --open")
         if self.open_access or handler.opt.get("public"):
             return
         scope: str = handler.opt["scope"]

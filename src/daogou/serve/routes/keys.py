@@ -14,6 +14,8 @@ from daogou.serve.services import Given
 from daogou.serve.wire import Name, ShortText
 
 ADMIN = needs("admin")
+KEYED = {**ADMIN, "opt": {"scope": "admin", "keyed": True}}
+"""Not under open access either: a key made there would still hold when the server asks for keys."""
 MOST = 50
 KeyId = Annotated[str, PathParameter(max_length=64, description="The key's id: the third part of the token, as the listing shows it.")]
 
@@ -38,13 +40,13 @@ async def list_keys(services: Given) -> list[keys.KeyEntry]:
     return await services.desk.run(keys.listing, services.store)
 
 
-@post("/keys", **ADMIN, status_code=201, summary="Make a key")
+@post("/keys", **KEYED, status_code=201, summary="Make a key")
 async def create_key(data: JSONBody[KeyBody], services: Given) -> keys.NewKey:
     """`token` is shown this once: the store keeps its digest."""
     return await services.desk.run(keys.create, services.store, data.kind, scopes=data.scopes, origins=data.origins)
 
 
-@delete("/keys/{key_id:str}", **ADMIN, status_code=200, summary="Revoke a key")
+@delete("/keys/{key_id:str}", **KEYED, status_code=200, summary="Revoke a key")
 async def revoke_key(key_id: KeyId, services: Given) -> Revoked:
     """It is refused from the next request on, also where it is the one that asks."""
     try:
