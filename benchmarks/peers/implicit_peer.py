@@ -31,7 +31,7 @@ def fit(task: Task, settings: dict[str, Any]) -> Any:
 def ask(model: Any, task: Task) -> Answer:
     """ALS folds the newest history in; BPR has a row for each person that only a fit changes; neighbours read the history."""
     history = matrix(task.ask_user, task.ask_item, task)[task.asked]
-    again = {"recalculate_user": True} if isinstance(model, AlternatingLeastSquares) else {}
+    again = {"recalculate_user": True} if type(model).__name__ == "AlternatingLeastSquares" else {}
     codes, scores = model.recommend(task.asked, history, N=K, filter_already_liked_items=True, **again)
     return Answer(np.where(scores > -1e30, codes, -1), scores)
 
