@@ -181,7 +181,7 @@ friend friends followed liked likes
 """
 SURFACE = {"bought_together"}
 """Names of the HTTP surface, which every business keeps."""
-PARTS = ["engine.py", "query.py", "request.py", "catalogue.py", "release.py", "rank", "arrange", "train", "families.py", "contract.py"]
+PARTS = ["engine.py", "query.py", "request.py", "catalogue.py", "release.py", "profile", "rank", "arrange", "train", "families.py", "contract.py"]
 
 
 def names_of(path: Path) -> set[str]:

@@ -63,8 +63,8 @@ def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catal
     """
     page = [_existing(catalogue, item_id, f"items[{n}]") for n, item_id in enumerate(request.items)]
     told = lived(request.session, person.past, now)
-    liked = [code for code, _ in wished.liked] if place.exclude else []
-    barred = {*page, *liked, *catalogue.items.codes([*request.exclude, *person.had, *_barred(told, place, scenario)]).tolist()}
+    wanted = [code for code, _ in wished.items] if place.exclude else []
+    barred = {*page, *wanted, *catalogue.items.codes([*request.exclude, *person.had, *_barred(told, place, scenario)]).tolist()}
     if place.about == "items" and page:
         item, time, weight = page, [now] * len(page), [1.0] * len(page)
         own = 0
@@ -79,7 +79,7 @@ def ask(request: Request, place: Placement, scenario: Scenario, catalogue: Catal
 def _told(done: list[tuple[int, int, float]], wished: Wishes) -> list[tuple[int, int, float]]:
     """The events (item, time, weight) that models are told of: with the items that more is wanted of."""
     there = {code for code, _, _ in done}
-    said = [(code, time, wishes.SAID) for code, time in wished.liked if code not in there]
+    said = [(code, time, wishes.SAID) for code, time in wished.items if code not in there]
     return sorted([*done, *said], key=lambda one: one[1]) if said else done
 
 

@@ -22,12 +22,12 @@ def test_words_become_masks(traits: Traits) -> None:
     assert found and found.wrong_I is not None
     assert np.flatnonzero(found.wrong_I).tolist() == [n for n in range(40) if n % 4 >= 2 or n % 5 == 1]
     assert np.flatnonzero(found.more[0]).tolist() == list(range(0, 40, 4))
-    assert np.flatnonzero(found.more[1]).tolist() == [4, 5] and found.liked == ((4, 9),)
+    assert np.flatnonzero(found.more[1]).tolist() == [4, 5] and found.items == ((4, 9),)
     assert found.wanted([0, 1, 5]) == {0, 5}
 
 
-def test_wrong_wins_over_liked_and_nothing_is_no_wish(traits: Traits) -> None:
-    assert wishes([said("item_id", "i4", "more"), said("category", "Shoes")], traits, lambda _: []).liked == ()
+def test_wrong_wins_over_more_and_nothing_is_no_wish(traits: Traits) -> None:
+    assert wishes([said("item_id", "i4", "more"), said("category", "Shoes")], traits, lambda _: []).items == ()
     assert not wishes([said("colour", "Mauve"), said("faith", "x")], traits, lambda _: [])
     assert not NONE and not NONE.is_wrong(3)
 

@@ -39,7 +39,7 @@ class Wishes(NamedTuple):
     wrong_I: Mask | None = None
     more: tuple[Mask, ...] = ()
     "One mask for each value that more is wanted of."
-    liked: tuple[tuple[int, int], ...] = ()
+    items: tuple[tuple[int, int], ...] = ()
     "Item and time (µs) of each item that more is wanted of."
 
     def __bool__(self) -> bool:
@@ -63,7 +63,7 @@ def wishes(said: Iterable[Correction], traits: Traits, similar: Callable[[int], 
     """
     wrong_I: Mask | None = None
     more: list[Mask] = []
-    liked: list[tuple[int, int]] = []
+    items: list[tuple[int, int]] = []
     for one in said:
         carries_I = traits.mask(one.attribute, one.value)
         if not carries_I.any():
@@ -73,13 +73,13 @@ def wishes(said: Iterable[Correction], traits: Traits, similar: Callable[[int], 
             continue
         if one.attribute == ITEM:
             code = int(np.flatnonzero(carries_I)[0])
-            liked.append((code, one.time))
+            items.append((code, one.time))
             near = [other for other in similar(code) if other < len(carries_I)]
             carries_I[near] = True
         more.append(carries_I)
     if wrong_I is not None:
-        liked = [(code, time) for code, time in liked if not (code < len(wrong_I) and wrong_I[code])]
-    return Wishes(wrong_I, tuple(more), tuple(liked))
+        items = [(code, time) for code, time in items if not (code < len(wrong_I) and wrong_I[code])]
+    return Wishes(wrong_I, tuple(more), tuple(items))
 
 
 def _either(a_I: Mask, b_I: Mask) -> Mask:
