@@ -9,9 +9,10 @@ Nothing that is learned or chosen reads anything at or after the cut. Three stre
     test         the last like of everyone who was there before the cut, asked right before it (`last`), or all likes, asked for at the cut (`all`)
 
 Then all retrievers are fitted again with the same settings on training and validation together, as a shop would on the eve (`--strict`: they are not), and
-weights and ranker are taken over. Only the ranker called `ranked, time` reads the moment of the request; popularity is that of the cut in every model. Full ranking over the items known at the cut; people
-first seen after it and items first seen after it are left out of the main figures (counts are printed). Intervals are 95 %, by bootstrap over people; ends
-with 1 unless the best of blend and ranker is above every single model with a paired interval above 0. `--keep` saves fitted models and takes them again.
+weights and ranker are taken over. Only the ranker called `ranked, time` reads the moment of the request; popularity is that of the cut in every model. Full
+ranking over the items known at the cut; people first seen after it and items first seen after it are left out of the main figures (counts are printed).
+Intervals are 95 %, by bootstrap over people; ends with 1 unless the best of blend and ranker is above every single model with a paired interval above 0.
+`--keep` saves fitted models and takes them again.
 169 of 575,281 likes have no time and are left out.
 """
 
@@ -24,7 +25,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +154,13 @@ class Study:
         learned = {}
         for label, request_time in (("ranked", False), ("ranked, time", True)):
             run = Run(seed=0, threads=self.a.threads)
-            new = partial(LambdaRank, **RANKER)
-            found = learn(self.early, weights, new, self.parts.train, self.asked, run, repeats=False, request_time=request_time)
+            found = learn(self.early, weights, small_trees, self.parts.train, self.asked, run, repeats=False, request_time=request_time)
             learned[label], scorers[label] = found, found.ranked.over(self.late, facts)
         return {label: evaluate(scorer, self.parts.test) for label, scorer in scorers.items()}, learned, weights
+
+
+def small_trees() -> LambdaRank:
+    return LambdaRank(**RANKER)
 
 
 def told(step: str, done: float, total: float | None) -> None:
