@@ -1,6 +1,6 @@
 """A photo as the question: does it find goods of its kind? Own network, the general one, and colour alone, on photos that nothing was learned from.
 
-    python -m benchmarks.photos [--epochs N] [--vectors DIR] [--only NAME …]
+    python -m benchmarks.photos [--epochs N] [--small-epochs N] [--channels N] [--vectors DIR] [--only NAME …]
 
 2,000 photos of the fashion catalogue are held out (seed 0); the network learns from all others, which are also what is searched. For each held-out photo:
 
@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from daogou.testing.data import dataset_path
 HELD_OUT, NEAREST, BLOCK = 2000, 10, 500
 TYPE = "articleType"
 ATTRIBUTES = (TYPE, "gender", "baseColour", "masterCategory", "subCategory")
-SHAPE = {"height": 64, "width": 48, "channels": 24}
+SHAPE = {"height": 64, "width": 48}
 SEARCHED = {"own": {"content_cnn": 1.0}, "general and colour": {"efficientnet": 1.0, "color": 0.3}, "colour": {"color": 1.0}}
 
 
@@ -58,14 +58,14 @@ def interval(values: Scores) -> list[float]:
     return [round(x, 4) for x in (mean, mean - half, mean + half)]
 
 
-def compare(only: Sequence[str], epochs: int, home: Path, progress: Progress) -> dict[str, Any]:
+def compare(only: Sequence[str], given: Mapping[str, int], home: Path, progress: Progress) -> dict[str, Any]:
     table = catalogue()
     files, kind = table["image"].to_list(), table[TYPE].to_numpy().astype(str)
     held = np.random.default_rng(0).permutation(len(files))[:HELD_OUT]
     taught = np.setdiff1d(np.arange(len(files)), held)
     known = [files[n] for n in taught]
     labels = {name: table[name].gather(taught).to_list() for name in ATTRIBUTES}
-    settings = {**SHAPE, "epochs": epochs, "attributes": ATTRIBUTES}
+    settings = {**SHAPE, **given, "attributes": ATTRIBUTES}
     own: dict[str, Encoder] = {}
     found: dict[str, Any] = {"photos": len(files), "held out": len(held), "types": len(set(kind)), "settings": settings}
     for title in only:
@@ -99,10 +99,13 @@ def named(network: Any, files: Sequence[bytes], table: pl.DataFrame) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--small-epochs", type=int, default=6)
+    parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--vectors", type=Path, help="directory of vectors and network; a temporary one if left out")
     parser.add_argument("--only", nargs="+", choices=tuple(SEARCHED), default=tuple(SEARCHED))
     asked = parser.parse_args()
+    given = {"epochs": asked.epochs, "small_epochs": asked.small_epochs, "channels": asked.channels}
     told_s = 0.0
 
     def progress(step: str, done: float, total: float | None) -> None:
@@ -112,7 +115,7 @@ def main() -> None:
             print(f"{time.process_time():7.0f} cpu s  {step}  {done:.0f}/{total or 0:.0f}", flush=True, file=sys.stderr)
 
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(compare(asked.only, asked.epochs, asked.vectors or Path(temporary), progress), indent=1, ensure_ascii=False))
+        print(json.dumps(compare(asked.only, given, asked.vectors or Path(temporary), progress), indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
