@@ -32,7 +32,7 @@ def train(project: Project, store: Store, l2: float = 10.0) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Without meaning: loading an encoder says nothing about the tools."""
     directory: Path = tmp_path_factory.mktemp("shop")
-    (directory / "daogou.toml").write_text('scenario = "shop"\n[serving]\ntext_encoder = ""\nmax_body_bytes = 50000\n', "utf-8")
+    (directory / "daogou.toml").write_text('scenario = "shop"\n[serving]\ntext_encoder = ""\n', "utf-8")
     return load_project(directory)
 
 

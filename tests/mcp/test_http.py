@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from daogou.mcp.run import application, opened
 from daogou.scenario import Project
 from daogou.serve import keys
+from daogou.serve.routes.guide import LARGEST
 from daogou.store import Store
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -90,7 +91,7 @@ def test_a_whole_conversation_on_loopback_which_other_names_and_pages_cannot_rea
         for headers in ({"host": "evil.example"}, {"host": f"evil.example:{port}"}, {"origin": "https://evil.example"}, {"origin": "null"}):
             assert httpx.post(address, json=LIST, headers=HEADERS | headers).status_code == 403, headers
         assert httpx.post(address, json=LIST, headers=HEADERS).status_code == 200
-        large = {**LIST, "params": {"_meta": {"x": "x" * 60_000}}}
+        large = {**LIST, "params": {"_meta": {"x": "x" * (LARGEST + 1)}}}
         assert httpx.post(address, json=large, headers=HEADERS).status_code == 413
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) in (0, -signal.SIGTERM)

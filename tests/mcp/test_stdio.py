@@ -72,6 +72,10 @@ def test_each_tool_answers_from_the_catalogue(project: Project, writer: Store) -
     async def conversation(client: Client) -> None:
         found = await ask(client, "search", query="item 7", k=3)
         assert found["items"][0]["item_id"] == "i7" and found["items"][0]["title"] == "Item 7" and found["items"][0]["brand"] == "b3"
+        counted = await ask(client, "search", query="item", prefer=["price <= 0.01", 'brand = "b1"'], facets=True)
+        assert counted["relaxed"] and counted["total"] >= len(counted["items"])
+        narrowed = await ask(client, "search", query="item", filter=counted["facets"]["brand"][0]["filter"])
+        assert {item["brand"] for item in narrowed["items"]} == {counted["facets"]["brand"][0]["label"]}
         cheap = await ask(client, "recommend", user_id="u1", filter="price <= 15", k=5)
         assert cheap["items"] and all(item["price"] <= 15 for item in cheap["items"]) and not cheap["degraded"]
         guest = await ask(client, "recommend", liked=["i1", "i3"], explain=True, k=5)

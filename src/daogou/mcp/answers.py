@@ -8,6 +8,7 @@ from pydantic import Field
 
 from daogou.data.rows import Item
 from daogou.guide.dialogue import Reply
+from daogou.guide.search import Results
 from daogou.request import Answer, Answered
 
 LONGEST = 400
@@ -54,6 +55,25 @@ class Goods:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Count:
+    """One value of the found goods."""
+
+    label: str
+    filter: Annotated[str, Field(description="Narrows to it: join it to `filter` with `and`.")]
+    items: Annotated[int, Field(description="How many of the found goods have it.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(Goods):
+    """What a search found, best first."""
+
+    total: Annotated[int, Field(description="How many goods match in all.")]
+    corrected: Annotated[str | None, Field(description="The words as the catalogue spells them, where they were misspelt.")]
+    relaxed: Annotated[list[str], Field(description="Wishes and words that gave way because nothing met all: tell the shopper.")]
+    facets: Annotated[dict[str, list[Count]], Field(description="Attribute → how many of the found goods have which value.")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chip:
     """One thing that the guide understood."""
 
@@ -88,6 +108,19 @@ class Turn:
 def goods(answer: Answer) -> Goods:
     """An answer of the engine."""
     return Goods(items=[good(one) for one in answer.items], degraded=answer.degraded, release=answer.release)
+
+
+def found(results: Results) -> Found:
+    """The results of a search."""
+    return Found(
+        items=[good(one) for one in results.items],
+        degraded=results.degraded,
+        release=results.release,
+        total=results.total,
+        corrected=results.corrected,
+        relaxed=list(results.relaxed),
+        facets={facet.attribute: [Count(label=v.label, filter=v.filter, items=v.items) for v in facet.values] for facet in results.facets},
+    )
 
 
 def turn(reply: Reply) -> Turn:

@@ -19,6 +19,7 @@ from daogou.serve.edge import Edge
 from daogou.serve.limits import Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
+from daogou.serve.routes.guide import LARGEST
 from daogou.serve.run import CONNECTIONS, GRACE_S, LoopbackOnly, is_loopback
 from daogou.store import Store
 
@@ -75,7 +76,7 @@ def application(project: Project, store: Store, mcp: MCPServer, *, open_access: 
         streamable_http_path=PATH,
         json_response=True,
         stateless_http=True,
-        max_request_body_size=project.serving.max_body_bytes,
+        max_request_body_size=max(LARGEST, project.serving.max_body_bytes),
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # LoopbackOnly and Gate do it
     )
     asked: ASGIApp = LoopbackOnly(app) if open_access else Gate(app, store)  # type: ignore[arg-type]

@@ -17,8 +17,9 @@ from daogou.catalogue import item_columns
 from daogou.engine import Engine
 from daogou.errors import DaogouError, ReleaseError, StoreError
 from daogou.filters import MAX_LENGTH
-from daogou.guide.dialogue import Guide, Question
-from daogou.mcp.answers import Goods, Turn, goods, turn
+from daogou.guide.dialogue import MOST_PHOTO, Guide, Question
+from daogou.guide.search import Search, search
+from daogou.mcp.answers import Found, Goods, Turn, found, goods, turn
 from daogou.request import MAX_K, Request, SessionEvent
 from daogou.scenario import Scenario
 from daogou.serve.errors import cut
@@ -58,19 +59,25 @@ class Tools:
         self,
         query: Annotated[str, Field(min_length=1, max_length=500, description="Words for what is looked for, in any language.")],
         filter: Filter = "",
+        prefer: Annotated[
+            list[Annotated[str, Field(max_length=500)]], Field(max_length=12, description="Filters that may give way, the most important first.")
+        ] = [],  # noqa: B006 (pydantic copies it)
+        facets: Annotated[bool, Field(description="Whether the found goods are counted by attribute, with the filter that narrows to each value.")] = False,
         k: Count = 10,
         user_id: Shopper = None,
         locale: Locale = "en",
-    ) -> Goods:
+    ) -> Found:
         """Find items by words and meaning. Use it when it is clear what is looked for; put prices, brands and other hard limits into `filter`, for words
         alone do not bind. For a whole sentence of a shopper ("red running shoes under 500") use `guide`."""
-        return goods(await self._run(self.live.engine.search, query, filter, k, locale=locale, user_id=user_id))
+        engine = self.live.engine
+        asked = Search(text=query, filter=filter, prefer=prefer, facets=facets, k=k, user_id=user_id, locale=locale)
+        return found(await self._run(lambda: search(engine, self.guide_.values(engine), asked)))
 
     async def recommend(
         self,
         placement: Annotated[str | None, Field(max_length=100, description="The kind of list, see the server's instructions; null = the main one.")] = None,
         user_id: Shopper = None,
-        liked: Liked = [],  # noqa: B006 (pydantic copies it)
+        liked: Liked = [],  # noqa: B006
         items: Annotated[ItemIds, Field(description="Items on the page or in the cart, for placements about items.")] = [],  # noqa: B006
         filter: Filter = "",
         exclude: Annotated[ItemIds, Field(description="Items not to answer with.")] = [],  # noqa: B006
@@ -101,6 +108,7 @@ class Tools:
         self,
         text: Annotated[str, Field(max_length=10_000, description="What the shopper says, in Chinese or English, word for word.")] = "",
         conversation_id: Annotated[str | None, Field(max_length=64, description="From the last turn; null begins a conversation.")] = None,
+        image: Annotated[str | None, Field(max_length=MOST_PHOTO, description="A photo as the question, or beside it: JPEG, PNG or WebP in base64.")] = None,
         remove: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=100, description="Ids of chips that no longer hold.")] = [],  # noqa: B006
         filter: Filter = "",
         user_id: Shopper = None,
@@ -108,8 +116,9 @@ class Tools:
         locale: Annotated[str | None, Field(max_length=16, description="`en` or `zh`; null = the language of the text.")] = None,
     ) -> Turn:
         """One turn of the shop's own guide: reads price, colour, size, brand, category and "not …" from a sentence, keeps them over the conversation
-        ("cheaper", "like the second one but black", 便宜一点), answers with goods, and asks back where an answer would halve what is left."""
-        question = Question(text=text, user_id=user_id, conversation_id=conversation_id, locale=locale, remove=remove, filter=filter, k=k)
+        ("cheaper", "like the second one but black", 便宜一点), answers with goods, and asks back where an answer would halve what is left. It answers
+        by rules: how to put it to the shopper is yours."""
+        question = Question(text=text, image=image, user_id=user_id, conversation_id=conversation_id, locale=locale, remove=remove, filter=filter, k=k)
         return turn(await self._run(self.guide_.ask, self.live.engine, question))
 
     async def _run(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
