@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daogou.networks.pairs import PairConfig, Pairs
+from daogou.networks.pairs import PairConfig, Pairs, joined
 
 
 class Ncf(Pairs):
@@ -38,9 +38,8 @@ def tower(k: Any, name: str, widths: tuple[int, ...]) -> Any:
             """Its layers build themselves when first called."""
 
         def call(self, users: Any, items: Any, training: bool = False) -> Any:
-            users, items = users + ops.zeros_like(items), items + ops.zeros_like(users)  # every user beside every item
-            x = ops.concatenate([users, items], axis=-1)
-            for layer in self.hidden:
+            x = joined(ops, self.hidden[0], users, items)
+            for layer in self.hidden[1:]:
                 x = layer(x)
             return self.out(x)[..., 0]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from daogou.networks.pairs import PairConfig, Pairs
+from daogou.networks.pairs import PairConfig, Pairs, joined
 
 
 class NeuMf(Pairs):
@@ -31,9 +31,8 @@ class NeuMf(Pairs):
                 """Its layers build themselves when first called."""
 
             def call(self, users: Any, items: Any, training: bool = False) -> Any:
-                users, items = users + ops.zeros_like(items), items + ops.zeros_like(users)  # every user beside every item
-                x = ops.concatenate([users[..., d:], items[..., d:]], axis=-1)
-                for layer in self.hidden:
+                x = joined(ops, self.hidden[0], users[..., d:], items[..., d:])
+                for layer in self.hidden[1:]:
                     x = layer(x)
                 return self.out(ops.concatenate([users[..., :d] * items[..., :d], x], axis=-1))[..., 0]
 
