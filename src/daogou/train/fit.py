@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from daogou import filters, plugins
 from daogou.catalogue import Catalogue
-from daogou.contract import Additive, Progress, Recommender, Run
+from daogou.contract import Additive, NewcomerStandIn, Progress, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Split, split
 from daogou.data.vocab import Vocabulary
@@ -306,9 +306,10 @@ def _released(parts: Split, honest: Measured, training: _Training, chooser: Choo
 
 
 def _needed(scenario: Scenario, honest: Measured) -> set[str]:
-    """Models that are used whatever their weight in a blend: by rankers, and where the first retriever ranks alone."""
+    """Models that are used whatever their weight in a blend: by rankers, for new people, and where the first retriever ranks alone."""
     alone = {next((name for name in place.retrieve if name in honest.models), "") for place in scenario.placements if place.rank == "first"}
-    return alone.union(*(one.ranked.models for one in honest.rankers.values()))
+    stand_ins = {name for name, model in honest.models.items() if isinstance(model, NewcomerStandIn)}  # it speaks where validation has hardly anyone
+    return alone.union(stand_ins, *(one.ranked.models for one in honest.rankers.values()))
 
 
 def _known_cost(project: Project) -> dict[str, float]:
