@@ -12,7 +12,8 @@ from daogou.data.rows import Event, Item
 from daogou.engine import Engine
 from daogou.errors import FilterError, UsageError
 from daogou.guide.dialogue import Guide, Question
-from daogou.guide.search import Results, Search, named, search
+from daogou.guide.names import named
+from daogou.guide.search import Results, Search, search
 from daogou.guide.values import Values, learn
 from daogou.release import open_current
 from daogou.scenario import Project

@@ -25,6 +25,7 @@ from daogou.filters import Numbers, Words
 from daogou.finder import Sight
 from daogou.guide.messages import WORDS, say
 from daogou.guide.money import Price
+from daogou.guide.names import other_names
 from daogou.guide.nearness import Nearness, Vector
 from daogou.guide.questions import Choice, best_question
 from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand, wanted
@@ -490,7 +491,8 @@ class _Turn:
         codes = [code for code in [self.engine.catalogue.items.code(state.like)] if code >= 0] if state.like else []
         text = " ".join(words for words in dict.fromkeys(state.words) if words).strip()
         firm = any(one.wanted for one in state.constraints) or bool(codes) or not text or state.photo is not None
-        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, photo=state.photo, like=codes, liberal=firm)
+        alike = [] if not text or any(one.wanted for one in state.constraints) else other_names(text, self.values)
+        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, photo=state.photo, like=codes, alike=alike, liberal=firm)
         if prices := [one for one in self.relaxed if one.role == "price"]:
             listed = self._nearest(listed, allowed_I, float(prices[0].values[0]))
         if listed or not text:

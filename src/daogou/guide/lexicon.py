@@ -1,4 +1,4 @@
-"""What colours, seasons, people, occasions and goods are called in Chinese and English, and how people ask: the files of `words/`."""
+"""What colours, seasons, people, occasions, goods and makers are called in Chinese and English, and how people ask: the files of `words/`."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -9,7 +9,7 @@ import msgspec
 
 from daogou.guide.tokens import Names, is_cjk, key
 
-ROLES = {"category": "goods", "gender": "genders", "color": "colors", "season": "seasons", "occasion": "occasions"}
+ROLES = {"category": "goods", "gender": "genders", "color": "colors", "season": "seasons", "occasion": "occasions", "brand": "brands"}
 """What an attribute may be for the one who asks, and the file that has its words."""
 
 
@@ -41,7 +41,8 @@ def topics() -> dict[str, Topic]:
 def attribute_names() -> dict[str, tuple[str, ...]]:
     """What attributes are called, by role."""
     named = {role: tuple(_read(file)["names"]) for role, file in ROLES.items()}
-    return {**named, **{role: tuple(names) for role, names in _read("phrases")["attributes"].items()}}
+    own = {role: tuple(names) for role, names in _read("phrases")["attributes"].items()}
+    return {role: tuple(dict.fromkeys([*named.get(role, ()), *own.get(role, ())])) for role in {**named, **own}}
 
 
 @cache

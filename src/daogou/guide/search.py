@@ -6,7 +6,7 @@ Axes: I items of the catalogue.
 """
 
 from collections import Counter
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -17,9 +17,9 @@ from daogou.errors import UsageError
 from daogou.filters import Numbers, Words
 from daogou.finder import FUSED
 from daogou.guide.dialogue import MOST_PHOTO, look_at
-from daogou.guide.lexicon import phrases, topics
+from daogou.guide.names import Named, named, names_of
 from daogou.guide.questions import steps
-from daogou.guide.tokens import clean, is_cjk, tokens
+from daogou.guide.tokens import is_cjk
 from daogou.guide.understand import Constraint, digits
 from daogou.guide.values import NO_VALUE, Values
 from daogou.request import MAX_K, Answered
@@ -28,8 +28,6 @@ VALUES = 12
 """Of one attribute that are counted, the most frequent."""
 BANDS = 4
 """Of a number, with as many goods in each as can be."""
-NAMES = 24
-"""Other names for what is asked for that are searched too."""
 
 
 class Search(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +95,7 @@ def search(engine: Engine, values: Values, asked: Search) -> Results:
     words, said = engine.finder.words, asked.text.strip()
     corrected = words.corrected(said) if said else None
     things = named(corrected or said, values)
-    alike = _names(things)
+    alike = names_of(things)
     relaxed, listed, allowed_I = list[str](), list[Listed](), base_I
     for text in dict.fromkeys([said, ""]):  # words give way last
         for kept in range(len(wishes), -1, -1):
@@ -122,47 +120,6 @@ def search(engine: Engine, values: Values, asked: Search) -> Results:
         corrected=corrected,
         relaxed=relaxed,
     )
-
-
-def other_names(text: str, values: Values) -> list[str]:
-    """What the things that a text asks for are called by the catalogue, and in the other language."""
-    return _names(named(text, values))
-
-
-def _names(things: list["Named"]) -> list[str]:
-    return [name for thing in things for name in thing.names][:NAMES]
-
-
-class Named(NamedTuple):
-    """One thing that a text asks for: its words, other names of it, and the filters that say the same."""
-
-    said: str
-    names: tuple[str, ...] = ()
-    filters: tuple[str, ...] = ()
-
-
-def named(text: str, values: Values) -> list[Named]:
-    """What a text asks for, thing by thing: names of values of this catalogue, what the lexicon knows in the other language, and single words."""
-    cleaned = clean(text[:500])
-    found, chinese, out = tokens(cleaned), is_cjk(cleaned), list[Named]()
-    n = 0
-    while n < len(found):
-        things, length = values.names.at(found, n)
-        others = [thing.short for thing in things]
-        for topic in topics().values():
-            concepts, reach = topic.concepts.at(found, n)
-            others += [name for concept in concepts for name in topic.called[concept] if is_cjk(name) != chinese]
-            length = max(length, reach)
-        said = cleaned[found[n].start : found[n + max(length, 1) - 1].end]
-        if others or length:
-            names = tuple(name for name in dict.fromkeys(others) if name.casefold() != said)
-            out.append(Named(said, names, tuple(Constraint(thing.attribute, "=", (thing.text,), thing.role).filter for thing in things)))
-        elif out and is_cjk(said) and not out[-1].names and is_cjk(out[-1].said) and found[n - 1].end == found[n].start:
-            out[-1] = Named(out[-1].said + said)  # a run of signs stays together
-        elif not phrases()["filler"].at(found, n)[1]:
-            out.append(Named(said))
-        n += max(length, 1)
-    return out
 
 
 def _matching(engine: Engine, things: list[Named], allowed_I: Mask, listed: list[Listed]) -> Mask:

@@ -7,7 +7,7 @@ from litestar import Router, get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from daogou.errors import UnknownName, UsageError
-from daogou.guide.search import other_names
+from daogou.guide.names import other_names
 from daogou.request import MAX_K, Answer, Request
 from daogou.serve.errors import NotFound
 from daogou.serve.openapi import needs
