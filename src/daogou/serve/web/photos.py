@@ -8,7 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from litestar import Request, Response, get
@@ -18,6 +18,9 @@ from litestar.params import PathParameter
 from daogou.errors import UsageError
 from daogou.serve.openapi import PUBLIC
 from daogou.serve.services import Given
+
+if TYPE_CHECKING:
+    from daogou.encode.photos import Gallery
 
 FOLDER = "photos"
 SIDES = {"card": 400, "page": 1024}
@@ -60,9 +63,14 @@ def photo(
 
 
 def _file(folder: Path, name: str) -> Path | None:
+    return _gallery(folder).find(name)
+
+
+@lru_cache(maxsize=16)
+def _gallery(folder: Path) -> "Gallery":
     from daogou.encode.photos import Gallery  # an optional part: only who shows photos needs it
 
-    return Gallery(folder).find(name)
+    return Gallery(folder)
 
 
 @lru_cache(maxsize=KEPT)
