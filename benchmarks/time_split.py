@@ -11,7 +11,8 @@ Nothing that is learned or chosen reads anything at or after the cut. Three stre
 Then all retrievers are fitted again with the same settings on training and validation together, as a shop would on the eve (`--strict`: they are not), and
 weights and ranker are taken over. Only the ranker called `ranked, time` reads the moment of the request; popularity is that of the cut in every model. Full
 ranking over the items known at the cut; people first seen after it and items first seen after it are left out of the main figures (counts are printed).
-Intervals are 95 %, by bootstrap over people; ends with 1 unless the best of blend and ranker is above every single model with a paired interval above 0.
+Intervals are 95 %, by bootstrap over people; ends with 1 unless the one of blend and rankers
+that validation chose is above every single model with a paired interval above 0.
 `--keep` saves fitted models and takes them again.
 169 of 575,281 likes have no time and are left out.
 """
@@ -169,30 +170,29 @@ def told(step: str, done: float, total: float | None) -> None:
 
 
 def report(study: Study, results: Mapping[str, Result], learned: Mapping[str, Learned], weights: Mapping[str, float]) -> dict[str, Any]:
-    combined = ("blend", *learned)
-    best = max(combined, key=lambda label: results[label].mean(METRIC))
+    combined = (*sorted(learned, key=lambda label: -learned[label].gain), "blend")
+    best = combined[0] if learned[combined[0]].wins else "blend"  # by validation, out of fold
     rows: dict[str, Any] = {}
-    print(f"\n| {len(study.parts.test):,} people | NDCG@10 [95 %] | HR@10 | {best} − it [95 %] | effect size | blend − it [95 %] |\n|---|---|---|---|---|---|")
+    heads = " | ".join(f"{label} − it [95 %], effect size" for label in combined)
+    print(f"\n| {len(study.parts.test):,} people | NDCG@10 [95 %] | HR@10 | {heads} |\n|---|---|---|{'---|' * len(combined)}")
     for label in sorted(results, key=lambda label: -results[label].mean(METRIC)):
         result = results[label]
         row = {metric: [round(x, 5) for x in (result.mean(metric), *result.ci95[metric])] for metric in (METRIC, "hr@10")}
         cells = []
-        for other in (best, "blend"):
+        for other in combined:
+            gap = paired(results[other], result, METRIC)
             if other != label:
-                gap = paired(results[other], result, METRIC)
                 row[f"{other} - it"] = [round(x, 5) for x in (gap.difference, *gap.ci95, gap.effect)]
-                cells.append(f"{gap.difference:+.4f} [{gap.ci95.low:+.4f}, {gap.ci95.high:+.4f}]" + (f" | {gap.effect:+.2f}" if other == best else ""))
-            else:
-                cells.append("– | –" if other == best else "–")
+            cells.append("–" if other == label else f"{gap.difference:+.4f} [{gap.ci95.low:+.4f}, {gap.ci95.high:+.4f}] {gap.effect:+.2f}")
         value, low, high = row[METRIC]
-        print(f"| {label} | {value:.4f} [{low:.4f}, {high:.4f}] | {row['hr@10'][0]:.4f} | {cells[0]} | {cells[-1]} |")
+        print(f"| {label} | {value:.4f} [{low:.4f}, {high:.4f}] | {row['hr@10'][0]:.4f} | {' | '.join(cells)} |")
         rows[label] = row
     print("\nblend weights from validation:", {label: weight for label, weight in weights.items() if weight})
     for label, found in learned.items():
         print(f"{label}, out of fold on {found.queries} questions of validation: {found.gain:+.4f} [{found.low:+.4f}, {found.high:+.4f}] against the blend;")
         print("  features by gain: " + ", ".join(f"{feature} {share:.0%}" for feature, share in by_gain(found, 8)))
     sure = all(row[f"{best} - it"][1] > 0 for label, row in rows.items() if label not in combined)
-    print(f"{best} is {'above every single model beyond chance' if sure else 'NOT above every single model beyond chance'}")
+    print(f"{best}, chosen on validation, is {'above every single model beyond chance' if sure else 'NOT above every single model beyond chance'}")
     return {"about": study.parts.about, "models": rows, "weights": dict(weights), "best": best, "sure": sure}
 
 

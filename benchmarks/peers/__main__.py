@@ -77,7 +77,37 @@ SPARSE_GRIDS: dict[str, dict[str, dict[str, tuple[Any, ...]]]] = {
 SPARSE = ("amazon-beauty", "amazon-scientific", "amazon-office")
 ALSO: dict[str, Settings] = {"als": {"random_state": 0, "iterations": 15}, "bpr": {"random_state": 0}}
 "Settings of implicit's models that are not searched."
-CHOSEN: dict[str, dict[str, dict[str, Settings]]] = {}
+CHOSEN: dict[str, dict[str, dict[str, Settings]]] = {
+    "ml-1m": {
+        "implicit": {
+            "als": {"factors": 128, "regularization": 10.0, "alpha": 2.0},
+            "bpr": {"factors": 128, "learning_rate": 0.01, "regularization": 0.01, "iterations": 100},
+            "bm25": {"K": 1000, "K1": 1.2, "B": 0.75},
+            "tfidf": {"K": 20},
+        },
+    },
+    "ml-100k": {
+        "implicit": {
+            "als": {"factors": 128, "regularization": 10.0, "alpha": 2.0},
+            "bpr": {"factors": 128, "learning_rate": 0.01, "regularization": 0.01, "iterations": 100},
+            "bm25": {"K": 100, "K1": 1.2, "B": 0.75},
+            "tfidf": {"K": 1000},
+        },
+        "lenskit": {
+            "ease": {"regularization": 100.0},
+            "item_knn": {"max_nbrs": 100, "feedback": "implicit"},
+            "als": {"embedding_size": 64, "weight": 2.0, "regularization": 1.0},
+        },
+        "daogou": {
+            "popular": {},
+            "als": {"embedding_size": 128, "unobserved": 0.3, "l2": 0.01},
+            "ease": {"l2": 100.0},
+            "ease, recency": {"l2": 1500.0, "dropout": 0.3, "recency": 3.0},
+            "transition": {"l2": (400.0, 3000.0)},
+        },
+    },
+}
+"What `--tune` found; a set without an entry is searched."
 RIVAL: Settings = {"n_factors": 64, "n_blocks": 2, "n_heads": 1, "session_max_len": 100, "dropout_rate": 0.2, "loss": "softmax", "batch_size": 32, "lr": 0.001}
 "RecTools' SASRec: the configuration that its authors publish for ml-1m, in the size that a CPU allows."
 
@@ -97,6 +127,12 @@ class Listed:
         there = codes >= 0
         out_BI[np.nonzero(there)[0], codes[there]] = scores[there]
         return out_BI
+
+
+def some(name: str, people: int | None) -> Dataset:
+    """A set, or for a quick check of the scripts its first people."""
+    data = load(name)
+    return data if people is None else data.where(data.events.user < people)
 
 
 def load(name: str) -> Dataset:
@@ -174,7 +210,7 @@ def run_ours(train: Dataset, targets: Targets, models: Mapping[str, Settings], t
 
 
 def compare(names: list[str], a: argparse.Namespace) -> list[dict[str, Any]]:
-    parts = split(load(a.set), "leave-one-out")
+    parts = split(some(a.set, a.people), "leave-one-out")
     rows = []
     for who in (*names, "daogou"):
         models = settings_of(who, a, parts)
@@ -188,7 +224,7 @@ def compare(names: list[str], a: argparse.Namespace) -> list[dict[str, Any]]:
 
 def settings_of(who: str, a: argparse.Namespace, parts: Split) -> dict[str, Settings]:
     """The chosen settings, or those that the grid's best on validation are now."""
-    if not a.tune and a.set in CHOSEN:
+    if not a.tune and who in CHOSEN.get(a.set, {}):
         return CHOSEN[a.set][who]
     grids = GRIDS[who] | (SPARSE_GRIDS[who] if a.set in SPARSE else {})
     every = {f"{label}-{n}": (label, s) for label, grid in grids.items() for n, s in enumerate(points(grid))}
@@ -229,7 +265,7 @@ def table(rows: list[dict[str, Any]], protocol: str) -> str:
 
 # ---- how long to a figure
 def race(a: argparse.Namespace) -> dict[str, Any]:
-    parts = split(load("ml-1m"), "leave-one-out")
+    parts = split(some("ml-1m", a.people), "leave-one-out")
     theirs = rectools(parts, a)
     ours = network(parts, a)
     out = {"target": a.target, "cores": len(os.sched_getaffinity(0)), "RecTools SASRec": theirs, f"daogou {a.ours}": ours}
@@ -316,6 +352,7 @@ def main() -> None:
     options.add_argument("--home", type=Path, default=cache / "daogou" / "peers")
     options.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options.add_argument("--json", type=Path)
+    options.add_argument("--people", type=int, help="only the first so many: a quick check of the scripts")
     options.add_argument("--epochs", type=int, default=24, help="of RecTools' SASRec at most")
     options.add_argument("--every", type=int, default=2, help="epochs between two of its checkpoints")
     options.add_argument("--target", type=float, default=0.170)
