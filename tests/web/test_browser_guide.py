@@ -46,6 +46,10 @@ def test_the_panel_opens_answers_and_stays_open_on_the_next_page(visit_wardrobe)
     page.wait_for_url("**/item/*")
     page.get_by_role("dialog", name="Your guide").wait_for()  # wide enough: the talk goes on beside the goods
     assert "red t-shirts" in page.locator("#chat-log").inner_text() and sorted(chips(page)) == ["Red", "Tshirts"]
+    page.get_by_role("button", name="Start again").click()
+    playwright.expect(page.locator(".turn-of")).to_have_count(0)
+    ask(page, "blue shoes")  # in the same panel, on the same page
+    assert "/item/" in page.url and "Blue" in chips(page)
     page.locator(".chat-text").press("Escape")
     page.get_by_role("dialog", name="Your guide").wait_for(state="hidden")
     assert page.evaluate("document.activeElement.id") == "guide-open"

@@ -90,7 +90,7 @@ async def say(page: Asked, menu: Shared, turns: Pace) -> Response[Any]:
         said = await _said(page)
         if said.anew:
             page.visit.chat = ""
-            return page.redirect("/guide")
+            return await page.build(_show, menu) if page.partial else page.redirect("/guide")
         if said.empty and not streams:
             return page.redirect("/guide")
         if said.empty:
@@ -113,14 +113,14 @@ async def _said(page: Page) -> Said:
     """
     form = await page.request.form()
     files = [value for value in form.getall("photo", []) if isinstance(value, UploadFile)]
-    photos = [data for file in files if (data := await file.read(PHOTO_BYTES + 1)) or file.filename]
+    sent = [data for file in files if (data := await file.read(PHOTO_BYTES + 1)) or file.filename]  # an empty file has a name, an empty field none
     text = str(form.get("text", "")).strip()
     if len(text) > LONGEST:
         raise UsageError(f"a text of {len(text)} characters", expected=f"at most {LONGEST}", fix="say it shorter", field="length")
-    if photos and not 0 < len(photos[0]) <= PHOTO_BYTES:
-        raise UsageError("an empty photo" if not photos[0] else "a photo that is too large", expected=f"at most {PHOTO_BYTES} bytes", field="image")
+    if sent and not 0 < len(sent[0]) <= PHOTO_BYTES:
+        raise UsageError("an empty photo" if not sent[0] else "a photo that is too large", expected=f"at most {PHOTO_BYTES} bytes", field="image")
     remove = tuple(value for value in form.getall("remove", []) if isinstance(value, str) and len(value) <= 500)
-    return Said(text, photos[0] if photos else b"", remove[:100], anew="anew" in form)
+    return Said(text, sent[0] if sent else b"", remove[:100], anew="anew" in form)
 
 
 async def _turn(page: Page, said: Said) -> Turn:
