@@ -16,13 +16,24 @@ if find_spec("keras") is None:
 from PIL import Image, ImageDraw
 
 from daogou.contract import Encoder, Run
-from daogou.encode import encoder, stamp
+from daogou.encode import cache, encoder, stamp
 from daogou.encode.content_cnn import ContentCnn, _chosen, prepared
 from daogou.errors import ConfigError, ReleaseError, TrainingError
 from daogou.networks import photos
 from daogou.networks.backend import Inference
 
-SETTINGS = {"height": 16, "width": 16, "channels": 8, "stages": 1, "dimensions": 12, "batch_size": 16, "epochs": 8, "learning_rate": 1e-2, "holdout_share": 0.1}
+SETTINGS = {
+    "height": 16,
+    "width": 16,
+    "channels": 8,
+    "stages": 1,
+    "dimensions": 12,
+    "batch_size": 16,
+    "epochs": 10,
+    "small_epochs": 2,
+    "learning_rate": 1e-2,
+    "holdout_share": 0.1,
+}
 COLORS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
 
 
@@ -48,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def taught(home: Path) -> ContentCnn:
-    files, labels = shop()
+    files, labels = shop(320)
     return ContentCnn.learned(files, labels, SETTINGS, Run(vectors=home))
 
 
@@ -116,12 +127,12 @@ def test_nothing_to_learn_is_an_error(labels: dict[str, Any]) -> None:
 # ---- kept and found again
 def test_a_second_training_finds_the_first(home: Path, taught: ContentCnn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos, "fit", lambda *_: pytest.fail("it learned again"))
-    files, labels = shop()
+    files, labels = shop(320)
     assert same(ContentCnn.learned(files, labels, SETTINGS, Run(vectors=home, seed=7)), taught), "whatever the seed of the models"
     order = np.random.default_rng(0).permutation(len(files))
     moved = {name: [labels[name][n] for n in order] for name in reversed(labels)}
     assert same(ContentCnn.learned([files[n] for n in order], moved, SETTINGS, Run(vectors=home)), taught), "whatever the order of goods and attributes"
-    more, more_labels = shop(20, seed=5)
+    more, more_labels = shop(40, seed=5)
     grown = {name: labels[name] + more_labels[name] for name in labels}
     assert same(ContentCnn.learned(files + more, grown, SETTINGS, Run(vectors=home)), taught), "few new photos"
 
@@ -144,6 +155,13 @@ def test_it_learns_again_when_it_must(change: str, tmp_path: Path, monkeypatch: 
     ContentCnn.learned(files, labels, settings, run)
     assert len(calls) == 2
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_photo_that_is_forgotten_takes_the_network_with_it(tmp_path: Path) -> None:
+    files, labels = shop(24)
+    ContentCnn.learned(files, labels, {**SETTINGS, "epochs": 1, "small_epochs": 0}, Run(vectors=tmp_path))
+    assert cache.forget(tmp_path, ["a name", shop(1, seed=8)[0][0]]) == 0 and len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert cache.forget(tmp_path, ["a name", files[5]]) == 1 and not list(tmp_path.glob("*.safetensors"))
 
 
 def test_no_more_photos_than_asked_for_the_same_in_any_order() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from daogou.contract import Encoder, Mask, Progress, Scores
 from daogou.encode import stamp
@@ -44,6 +46,7 @@ def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None =
 
 def forget(directory: Path, things: Sequence[str | bytes]) -> int:
     """Takes these texts and photos out of every cache of the directory; how many rows there were. Their bytes are overwritten.
+    A network that learned from one of the photos is removed whole, and counts as one: the next training teaches another.
 
     Raises:
         OSError: a cache is in use for longer than a minute, or cannot be written.
@@ -60,7 +63,26 @@ def forget(directory: Path, things: Sequence[str | bytes]) -> int:
             raise OSError(f"{path.name}: {e}") from e
         if busy:
             raise OSError(f"{path.name} is being read")
+    marks = np.frombuffer(b"".join(mark(thing) for thing in things if isinstance(thing, bytes)), np.uint64)
+    for path in sorted(directory.glob("*.safetensors")) if len(marks) else ():
+        if _saw(path, marks):
+            path.unlink()
+            gone += 1
     return gone
+
+
+def mark(*parts: bytes) -> bytes:
+    """Eight bytes by which a network remembers what it learned from, and nothing of how it looked."""
+    return hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
+
+
+def _saw(path: Path, marks: NDArray[np.uint64]) -> bool:
+    """Whether a network learned from one of the marked photos; True where that cannot be read."""
+    try:
+        with safe_open(path, "np") as file:
+            return bool(np.isin(marks, file.get_tensor("seen")).any())
+    except SafetensorError:
+        return True
 
 
 def _key(thing: str | bytes) -> bytes:

@@ -25,6 +25,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from daogou.contract import Codes, Mask, Progress, Run, Scores
+from daogou.encode.cache import mark
 from daogou.encode.photos import opened
 from daogou.errors import ConfigError, ReleaseError, UsageError
 
@@ -192,18 +193,14 @@ def prepared(files: Sequence[bytes], height: int, width: int, progress: Progress
 
 def _chosen(files: Sequence[bytes], most: int) -> list[int]:
     """At most so many of the rows that have a file, the same whatever their order."""
-    marks = {n: _mark(data) for n in range(len(files)) if (data := files[n])}
+    marks = {n: mark(data) for n in range(len(files)) if (data := files[n])}
     return sorted(sorted(marks, key=lambda n: (marks[n], n))[:most])
-
-
-def _mark(*parts: bytes) -> bytes:
-    return hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
 
 
 def _marks(files: Sequence[bytes], told: Sequence[Sequence[str | None]]) -> tuple[Marks, Marks]:
     """Of each photo, and of each photo with what it is called."""
-    seen = [_mark(data) for data in files]
-    both = [_mark(mark, msgspec.json.encode(values)) for mark, values in zip(seen, told, strict=True)]
+    seen = [mark(data) for data in files]
+    both = [mark(photo, msgspec.json.encode(values)) for photo, values in zip(seen, told, strict=True)]
     return np.frombuffer(b"".join(seen), np.uint64), np.frombuffer(b"".join(both), np.uint64)
 
 
