@@ -222,7 +222,8 @@ class Finder:
     def mentioning(self, text: str) -> Mask:
         """[I] items whose words hold every word of this text."""
         out_I = np.zeros(len(self._catalogue), np.bool_)
-        out_I[[code for code in self.words.having(text) if code < len(out_I)]] = True
+        codes = self.words.having(text)
+        out_I[codes[codes < len(out_I)]] = True
         return out_I
 
     # ---- reading

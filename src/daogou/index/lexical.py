@@ -15,13 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import tantivy
 
-from daogou.contract import Mask
+from daogou.contract import Codes, Mask
 from daogou.index.spelling import Spelling
 
 MAX_TERMS = 32
 """Words of a query that count; the rest is ignored."""
 FEW = 2000
 """Allowed items up to which they are named to the index; of more, its best are looked through."""
+KEPT = 128
+"""Answers of `having` that are kept: facets ask for the same few names again and again."""
 MISSPELT = 0.8
 """Weight of a word that was read as another."""
 ALIKE = 0.5
@@ -70,6 +72,7 @@ class Lexical:
         self._stem = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.stemmer("english")).build()
         self._lock = threading.Lock()
         self._spelling = Spelling()
+        self._had: dict[str, Codes] = {}
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         for code, parts in texts:
             self._add(code, parts)
@@ -83,6 +86,7 @@ class Lexical:
                 if parts:
                     self._add(code, parts)
             self._shown()
+            self._had = {}
 
     def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False, alike: Sequence[str] = ()) -> list[tuple[int, float]]:
         """Code and score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
@@ -151,18 +155,25 @@ class Lexical:
             total += sum(math.log(1 + (n - t + 0.5) / (t + 0.5)) for t in times)
         return max(total, 1e-6)
 
-    def having(self, text: str) -> list[int]:
-        """Codes of the items that have every word of `text`, in any form of the English stem; in no order."""
+    def having(self, text: str) -> Codes:
+        """Codes of the items that have every word of `text`, in any form of the English stem; in no order. The last answers are kept until a change."""
+        with self._lock:
+            kept = self._had  # another one once something changed: an answer of before is then kept nowhere
+            if text in kept:
+                return kept[text]
+            searcher = self._index.searcher()
         must: list[tuple[tantivy.Occur, tantivy.Query]] = []
         for term in list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]:
-            exact = tantivy.Query.term_query(self._schema, "words", term)
-            stems = [tantivy.Query.term_query(self._schema, "stems", stem) for stem in (self._stems([term]) if term.isascii() else [])]
-            must.append((tantivy.Occur.Must, tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in (exact, *stems)])))
-        if not must:
-            return []
-        searcher = self._index.searcher()
-        hits = searcher.search(tantivy.Query.boolean_query(must), max(searcher.num_docs, 1)).hits
-        return self._codes(searcher, [at for _, at in hits])
+            must.append((tantivy.Occur.Must, tantivy.Query.boolean_query(self._either(term, 1.0))))
+        found = np.zeros(0, np.int32)
+        if must:
+            hits = searcher.search(tantivy.Query.boolean_query(must), max(searcher.num_docs, 1)).hits
+            found = np.array(self._codes(searcher, [at for _, at in hits]), np.int32)
+        with self._lock:
+            if len(kept) >= KEPT:
+                del kept[next(iter(kept))]
+            kept[text] = found
+        return found
 
     @staticmethod
     def _codes(searcher: tantivy.Searcher, at: list[tantivy.DocAddress]) -> list[int]:
