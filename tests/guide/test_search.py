@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from daogou.guide.names import named
 from daogou.guide.search import Results, Search, search
 from daogou.guide.values import Values, learn
 from daogou.release import open_current
-from daogou.scenario import Project
+from daogou.scenario import Project, load_scenario
 from daogou.store import Store
 from daogou.train.fit import train
 
@@ -87,6 +88,15 @@ def test_a_slip_is_corrected_and_said(find: Find) -> None:
 def test_names_of_the_other_language_find(text: str, color: str, find: Find) -> None:
     results = find(text, k=5)
     assert {row.attributes["color"] for row in rows(results)} == {color} and results.relaxed == []
+
+
+def test_makers_have_names_in_both_languages(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/s.sqlite3") as store:
+        store.put_items([Item(item_id=name, title="Runner 2", brand=name) for name in ("Nike", "Puma", "Ownmake")])
+        made = Engine(None, load_scenario("shop"), store)
+        values = learn(made.catalogue, made.scenario)
+        assert [one.item_id for one in search(made, values, Search(text="耐克", k=1)).items] == ["Nike"]
+        assert [chip.filter for chip in Guide().ask(made, Question(text="彪马的")).understood] == ['brand = "Puma"']
 
 
 def test_what_a_text_names(values: Values) -> None:
