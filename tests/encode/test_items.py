@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from daogou.encode.items import Blocks, item_vectors
+from daogou.encode.items import Blocks, _strongest, item_vectors
 from daogou.errors import ConfigError
 
 PLAIN = {"text_encoder": "ngram"}
@@ -115,3 +115,11 @@ def test_photos_count_where_a_folder_and_an_encoder_are_given(tmp_path: Path) ->
 def test_an_encoder_of_the_wrong_kind() -> None:
     with pytest.raises(ConfigError, match="expected one that reads text"):
         item_vectors(pl.DataFrame({"item_id": ["a"], "title": ["x"]}), {}, Blocks(text_encoder="color"))
+
+
+def test_few_items_are_turned_as_many_are():
+    wide_ID = np.random.default_rng(0).standard_normal((30, 100)).astype(np.float32)
+    few = _strongest([wide_ID], 30, 20)
+    many = _strongest([np.vstack([wide_ID, np.zeros((90, 100), np.float32)])], 120, 20)[:30]
+    assert few.shape == (30, 20)
+    np.testing.assert_allclose(few @ few.T, many @ many.T, atol=1e-3)

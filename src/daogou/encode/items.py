@@ -213,5 +213,8 @@ def _strongest(blocks: Sequence[NDArray[Any]], n_items: int, dim: int) -> Scores
     wide_ID = np.concatenate([np.asarray(block, np.float32) for block in blocks], axis=1)
     if wide_ID.shape[1] <= dim:
         return wide_ID
+    if n_items < wide_ID.shape[1]:  # the same by the smaller of the two Gram matrices: W V = U S
+        squares, axes_II = np.linalg.eigh((wide_ID @ wide_ID.T).astype(np.float64))
+        return np.asarray((axes_II * np.sqrt(np.maximum(squares, 0)))[:, ::-1][:, :dim], np.float32)
     _, axes_DD = np.linalg.eigh((wide_ID.T @ wide_ID).astype(np.float64))
     return np.asarray(wide_ID @ axes_DD[:, ::-1][:, :dim].astype(np.float32), np.float32)
