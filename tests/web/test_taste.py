@@ -95,6 +95,7 @@ def test_a_guest_answers_and_is_met_as_somebody(client, site) -> None:
     known = site.app.state.store.corrections(client.person)
     assert {f"{one.attribute}={one.value}" for one in known} == set(chosen) and {one.says for one in known} == {"more"}
     assert "Goes with what you chose at the start" in answered.text
+    assert "These rows follow what you said you like" in answered.text and "For you</h2>" in answered.text
     assert client.get("/profile").text.count("More of it") == 3
 
 

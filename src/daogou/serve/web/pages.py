@@ -35,9 +35,10 @@ async def home(page: Asked, menu: Shared) -> Response[str]:
 
 def _home(page: Page, menu: Menu) -> Response[str]:
     past = page.known.events
-    where = "home" if page.visit.user or past else "guest"
+    said = len(page.services.store.corrections(page.visit.person))
+    where = "home" if page.visit.user or past or said else "guest"
     recent = page.services.store.items(list(dict.fromkeys(event.item_id for event in past[:12]))[:4])
-    return page.render("home.html", rows=shelves.shelves(page, where), categories=menu.of(page.services.live.engine.catalogue), recent=recent)
+    return page.render("home.html", said=said, rows=shelves.shelves(page, where), categories=menu.of(page.services.live.engine.catalogue), recent=recent)
 
 
 # ---- one item -------------------------------------------------------------------------------------------------------------------
