@@ -1,6 +1,7 @@
 """Cold goods and cold people: what content and registration are worth where events say nothing.
 
     python -m benchmarks.content items [--seed N]     goods withheld from training (amazon-scientific, protocol cold-items), and the warm price of it
+    python -m benchmarks.content towers [--seed N]    the same goods, and all others, by two towers beside the content model
     python -m benchmarks.content users [--seed N]     households withheld (the sample shop, protocol cold-users), then after 1, 3 and 10 events
 
 Prints JSON. Candidates for cold goods are the withheld goods alone, and beside it the whole catalogue.
@@ -117,6 +118,19 @@ def items(seed: int, run: Run) -> dict[str, Any]:
     }
 
 
+def towers(seed: int, run: Run) -> dict[str, Any]:
+    """Two towers beside the content model: withheld goods, then leave-one-out, each compared query by query."""
+    data = scientific()
+    cold, known = split(data, "cold-items", share=0.2, seed=seed), split(data, "leave-one-out")
+    only_cold = replace(cold.test, known_I=np.bincount(cold.refit.histories.item, minlength=data.n_items) == 0)
+    out: dict[str, Any] = {"split": cold.about}
+    for title, train, asked in (("cold goods among themselves", cold.refit, only_cold), ("warm, leave-one-out", known.refit, known.test)):
+        results = {name: evaluate(model, asked, repeats=False) for name, model in fitted(("content", "two_tower"), train, run).items()}
+        gaps = {metric: describe(paired(results["two_tower"], results["content"], metric)) for metric in METRICS}
+        out[title] = figures(results) | {"two_tower − content": gaps}
+    return out
+
+
 def warm(data: Dataset, run: Run) -> dict[str, Any]:
     """Leave-one-out, weights learned on validation without and with content, compared query by query on test."""
     parts = split(data, "leave-one-out")
@@ -217,14 +231,14 @@ def describe(p: Any) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("items", "users"))
+    parser.add_argument("what", choices=("items", "towers", "users"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--vectors", type=Path, help="directory of cached vectors; a temporary one if left out")
     asked = parser.parse_args()
     started_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         run = Run(threads=1, vectors=asked.vectors or Path(temporary))
-        found = {"items": items, "users": users}[asked.what](asked.seed, run)
+        found = {"items": items, "towers": towers, "users": users}[asked.what](asked.seed, run)
     print(json.dumps(found | {"seconds": round(time.perf_counter() - started_s, 1)}, indent=1, ensure_ascii=False))
 
 

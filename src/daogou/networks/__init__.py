@@ -7,4 +7,6 @@ Nothing in this package is imported before a network is asked for: Keras is the 
     loop       epochs with schedule, early stopping, NaN guard, checkpoint and resume
     weights    safetensors ↔ a built model, the same file on every backend
     sequence   the family of next-item networks
+    towers     the family of two-tower networks: an item, new ones too, and a shopper become vectors
+    photos     the network that learns from photos what goods are; `encode.content_cnn` looks with it
 """

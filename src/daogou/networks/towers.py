@@ -37,7 +37,7 @@ SILENT = 0.2
 
 
 class TowerConfig(loop.LoopConfig, frozen=True):
-    epochs: Annotated[int, Meta(ge=1, description="Passes over the examples at most.")] = 20
+    epochs: Annotated[int, Meta(ge=1, description="Passes over the examples at most.")] = 10
     learning_rate: Annotated[float, hyper("Peak step length of Adam.", 3e-4, 1e-2, log=True, gt=0)] = 2e-3
     weight_decay: Annotated[float, hyper("Decoupled L2 (AdamW).", 0, 0.3, ge=0)] = 0.02
     patience: Annotated[int, Meta(ge=1, description="Epochs without a better validation figure before it stops.")] = 3
@@ -45,10 +45,10 @@ class TowerConfig(loop.LoopConfig, frozen=True):
     length: Annotated[int, hyper("Newest events that are looked at.", 10, 200, unit="events", ge=1)] = 50
     batch_size: Annotated[int, hyper("Examples of a step; each one's item is a negative of the others.", 128, 2048, log=True, unit="examples", ge=2)] = 512
     negatives: Annotated[int, hyper("Random items beside them, shared by the batch.", 64, 2048, log=True, ge=1)] = 512
-    temperature: Annotated[float, hyper("Of the softmax; products of unit vectors are divided by it.", 0.03, 0.3, log=True, gt=0)] = 0.07
+    temperature: Annotated[float, hyper("Of the softmax; products of unit vectors are divided by it.", 0.03, 0.3, log=True, gt=0)] = 0.08
     unit: Annotated[bool, Meta(description="Whether vectors have unit length, so that the score is a cosine.")] = True
     left_out: Annotated[float, hyper("Share of items whose own vector is left out of a step.", 0, 0.8, ge=0, lt=1)] = 0.3
-    dropout: Annotated[float, hyper("Share of inputs dropped while training.", 0.0, 0.5, ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, hyper("Share of inputs dropped while training.", 0.0, 0.5, ge=0, lt=1)] = 0.2
     examples: Annotated[int, Meta(ge=1, description="Events that one epoch learns from at most, drawn anew for each.")] = 100_000
     holdout_users: Annotated[int, Meta(ge=0, description="Users whose last event is held out for early stopping.")] = 1000
 
