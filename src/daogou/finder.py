@@ -109,8 +109,10 @@ class Finder:
 
     @property
     def sighted(self) -> bool:
-        """Whether photos are, or will soon be, looked at."""
-        return self._pictures is not None and self._photos is not None and self._photos.is_dir() and not self._pictures.failed
+        """Whether photos are, or will soon be, looked at: not where none of the goods has one."""
+        if self._pictures is None or self._photos is None or not self._photos.is_dir() or self._pictures.failed:
+            return False
+        return self._pictures.meaning is None or self._pictures.meaning.known > 0
 
     def learn(self, *, photos: bool = True, progress: Progress | None = None) -> None:
         """Reads texts and photos now instead of in the background.

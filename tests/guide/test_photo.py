@@ -145,6 +145,14 @@ def test_without_an_encoder_words_are_answered_and_it_says_so(store: tuple[Store
     assert only.items and "看不了图片" in only.reply
 
 
+def test_a_shop_without_photos_does_not_promise_to_look(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with Store.open(f"sqlite:///{tmp_path}/s.sqlite3") as opened:
+        opened.put_items([Item(item_id="a", title="Red shoes", category="Shoes")])
+        reply = Guide().ask(made((opened, tmp_path / "photos"), color=1.0), Question(text="red shoes", image=question(jpeg("red"))))
+        assert ids(reply) == ["a"] and "cannot look at photos" in reply.reply
+
+
 def test_nothing_of_the_photo_is_kept(talk: Talk, store: tuple[Store, Path]) -> None:
     before = sorted(store[1].iterdir())
     talk(image=question(jpeg("#123456")))
