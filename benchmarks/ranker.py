@@ -161,7 +161,8 @@ def measure(name: str, run: Run, a: argparse.Namespace) -> dict[str, Any]:
 
     def judge(label: str, scorer: Scorer) -> None:
         results[label] = evaluate(scorer, of.test, repeats=of.repeats)
-        print(f"{label}: NDCG@10 {results[label].mean('ndcg@10'):.4f}", flush=True)
+        low, high = results[label].ci95["ndcg@10"]
+        print(f"{label}: NDCG@10 {results[label].mean('ndcg@10'):.4f} [{low:.4f}, {high:.4f}]", flush=True)
 
     for label, model in models.items():
         judge(label, model)
