@@ -370,8 +370,11 @@ def report(name: str, engine: Engine, asked: Sequence[tuple[str, str]]) -> bool:
 def known(n: int, encoder: str, half: int) -> bool:
     """Part 2."""
     good = True
-    sets = (("amazon-office", "Office_Products", OFFICE, SAID, known_items.OFFICE), ("amazon-scientific", "Scientific", SCIENTIFIC, {}, known_items.SCIENTIFIC))
-    for name, file, old_zh, old_en, fresh in sets:
+    sets = (
+        ("amazon-office", "Office_Products", OFFICE, SAID, known_items.OFFICE, known_items.OFFICE_LATER),
+        ("amazon-scientific", "Scientific", SCIENTIFIC, {}, known_items.SCIENTIFIC, known_items.SCIENTIFIC_LATER),
+    )
+    for name, file, old_zh, old_en, fresh, later in sets:
         raw = json.loads((dataset_path(name) / f"{file}.item.json").read_text("utf-8"))
         titles = {item_id: html.unescape(row.get("title") or "") for item_id, row in raw.items()}
         table = pl.DataFrame({"item_id": list(titles), "title": list(titles.values()), "brand": [row.get("brand") for row in raw.values()]})
@@ -384,6 +387,9 @@ def known(n: int, encoder: str, half: int) -> bool:
             good &= report(f"{name} en", engine, asked)
             good &= report(f"{name} en, in other words", engine, other)
             good &= report(f"{name} zh→en", engine, chinese)
+            if half:
+                good &= report(f"{name} en, in other words, written later", engine, [(en, i) for i, (en, _) in later.items()])
+                good &= report(f"{name} zh→en, written later", engine, [(zh, i) for i, (_, zh) in later.items()])
     with (dataset_path("douban-zh") / "movies.csv").open(encoding="utf-8-sig", newline="") as lines:
         films = list(csv.DictReader(lines))
     table = pl.DataFrame(

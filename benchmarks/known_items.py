@@ -1,6 +1,8 @@
 """Goods as a shopper might ask for them: in other English words and in Chinese, written by hand from the titles before any of them was searched for.
 
-Nothing was tuned on these; the settings of search were chosen on the earlier questions in `benchmarks.guide` and on the other half of the goods.
+The form of the fusion was chosen on the earlier questions in `benchmarks.guide` and on the other half of the goods. Two things were settled after `OFFICE` and
+`SCIENTIFIC` had been asked (how near a meaning must be, and names of makers in both languages): read their figures as slightly favourable, and those of
+`OFFICE_LATER` and `SCIENTIFIC_LATER`, written afterwards, as what to expect.
 """
 
 OFFICE = {
@@ -70,4 +72,83 @@ SCIENTIFIC = {
     "391": ("doctor's listening device in teal", ""),
     "2598": ("large single use syringe without needle", ""),
     "3585": ("silicone lubricant", ""),
+}
+
+# Written after everything about search was settled, by somebody who had not worked on it; every good of a random draw whose title says what it is.
+OFFICE_LATER = {
+    "1782": ("folding table to use a computer in bed, with holes for air", "床上用可调节笔记本电脑桌 带散热孔"),
+    "482": ("epson 60 ink in black", "爱普生60黑色墨盒"),
+    "963": ("a thousand stickers for parcels, half a page each", "半页快递标签贴纸 1000张"),
+    "4": ("white matte cards that fold in half to print myself", "可打印对折贺卡 白色哑光"),
+    "724": ("logitech riser for a laptop", "罗技笔记本电脑支架"),
+    "1457": ("clear sleeves for documents, strong, 250 pieces", "透明文件保护袋 加厚 250个"),
+    "205": ("very thick permanent black pens, a dozen", "特大号黑色记号笔 12支"),
+    "582": ("battery pencil sharpener", "电池式卷笔刀 黑色"),
+    "222": ("very small stapler with a remover in it", "迷你订书机 带起钉器"),
+    "1261": ("canon wifi printer that also scans, mp560", "佳能无线照片打印机 MP560"),
+    "1531": ("hand scanner for barcodes with usb", "手持USB激光条码扫描枪"),
+    "1520": ("hand-cranked sharpener that sticks to the desk", "吸盘手摇卷笔刀 黑色"),
+    "330": ("gadget that turns pictures into stickers", "自制贴纸机"),
+    "1548": ("office chair with a high mesh back in black", "黑色网布高背办公椅"),
+    "55": ("hp 57 colour ink", "惠普57彩色墨盒"),
+    "845": ("telephone with two lines that shows who is calling", "双线来电显示电话机"),
+    "982": ("see-through punched folders for ring binders, letter size", "透明打孔文件夹 信纸尺寸"),
+    "1209": ("epson 68 ink in three colours", "爱普生68彩色墨盒套装"),
+    "366": ("canon scanner for photos and film", "佳能平板扫描仪"),
+    "289": ("adjustable rest for my feet that does not slip", "可调节防滑脚踏板"),
+    "1580": ("cushion to hold a laptop on my knees", "笔记本电脑膝上垫 带枕垫"),
+    "1770": ("vtech cordless home phone, one handset", "伟易达无绳电话 单机"),
+    "1907": ("black and white laser printer from samsung for a team", "三星黑白激光打印机"),
+    "612": ("white clips to fasten coax cable to the wall", "白色同轴电缆线卡 100个"),
+    "1874": ("bright sticky notes that stick all over their back", "全背胶便利贴 彩色"),
+    "421": ("blue gel refills for a parker rollerball", "派克宝珠笔蓝色笔芯"),
+    "1641": ("machine to laminate sheets with pouches", "塑封机 附10张塑封膜"),
+    "2002": ("white cordless phone with answering machine", "白色无绳电话 带答录机"),
+    "1502": ("144 yellow pencils", "黄色2号铅笔 144支"),
+    "216": ("first set of pens for a whiteboard", "白板笔入门套装"),
+    "811": ("shredder that never jams, 17 sheets at once", "碎纸机 不卡纸 一次17张"),
+    "62": ("two hundred sheets of lined paper for school", "横线活页纸 200张"),
+    "635": ("shredder that cuts paper into tiny bits, stops when touched", "微粒碎纸机 一次7张"),
+    "2322": ("white two inch ring binder for heavy use", "白色两英寸D型环文件夹"),
+    "1268": ("blue ballpoint refills that fit a cross pen", "高仕圆珠笔蓝色替芯"),
+    "1422": ("colour ink for a kodak printer", "柯达彩色墨盒"),
+}
+SCIENTIFIC_LATER = {
+    "2765": ("rubber hose for petrol, 25 feet", "燃油软管 25英尺 黑色"),
+    "2447": ("sterile throwaway surgical knives number 10", "一次性无菌手术刀 10号"),
+    "901": ("large blue examination gloves without latex", "蓝色丁腈检查手套 大号 100只"),
+    "611": ("file to sharpen an axe", "斧头锉刀 8英寸"),
+    "1140": ("kit to test how acid water is, for hydroponics", "水培pH测试液"),
+    "2131": ("yellow plastic wall plugs", "黄色塑料膨胀管 100个"),
+    "3883": ("half litre glass flask for vacuum filtering", "500毫升抽滤瓶 玻璃"),
+    "992": ("sanding flap discs for a grinder, 60 grit", "锆刚玉百叶轮 60目 10片"),
+    "1532": ("square foot of aluminium plate", "6061铝板 12x12"),
+    "4062": ("float to measure alcohol when brewing beer", "酿酒用比重计"),
+    "1528": ("swann-morton knife blades shape 12", "手术刀片12号"),
+    "3944": ("see-through red abs wire for a 3d printer", "透明红色ABS打印线材"),
+    "4115": ("golden abs for 3d printing", "金色ABS 3D打印耗材"),
+    "3658": ("heat resistant film sheets for a print bed", "聚酰亚胺高温胶带片 10张"),
+    "3822": ("plastic funnels for powder, six", "塑料粉末漏斗 6个"),
+    "294": ("motor that pushes a rod two inches, 12 volts", "12伏电动推杆 2英寸行程"),
+    "1123": ("contact glue in a quart can", "万能接触胶 夸脱装"),
+    "426": ("scraper to take prints off the bed of a 3d printer", "3D打印机铲刀"),
+    "2859": ("fifty blunt needles for dispensing, olive", "钝头点胶针 14号 50支"),
+    "2884": ("brass thread inserts for wood, number 8", "黄铜螺纹嵌件 25个"),
+    "4229": ("big assortment of coloured shrink tube", "彩色热缩管套装 385个"),
+    "1244": ("clear mushroom-head fastener strip from 3m", "3M透明蘑菇头搭扣"),
+    "2406": ("vise for a drill press that moves both ways", "十字滑台平口钳 4英寸"),
+    "4080": ("coupling for the shaft of a stepper motor, same size both ends", "步进电机联轴器 6.35毫米"),
+    "3040": ("box with many kinds of resistors", "金属膜电阻套装 1280个"),
+    "379": ("stainless pipe union one eighth inch", "不锈钢管活接头 1/8"),
+    "650": ("bit to sink screw heads, cobalt steel", "钴钢锪孔钻 82度"),
+    "3676": ("white plastic washers to nail down sheets", "塑料垫片钉帽 500个"),
+    "3807": ("complete all-metal nozzle assembly from e3d", "E3D V6 全金属热端 套件"),
+    "2653": ("grey filler to mend concrete", "混凝土修补腻子 灰色"),
+    "877": ("glue to mend a chipped stone worktop", "石材台面修补胶"),
+    "3407": ("tall glass for a hydrometer", "比重计玻璃量筒"),
+    "2584": ("gray pla filament, a kilogram", "灰色PLA线材 1公斤"),
+    "1258": ("little display for volts and amps of a car battery", "数字直流电压电流表 双显"),
+    "4230": ("blue polycarbonate for 3d printing", "蓝色聚碳酸酯PC打印线"),
+    "3791": ("upright hoover with a bag for cleaning companies", "商用直立式吸尘器 带集尘袋"),
+    "272": ("5000 thin nails for a nail gun", "18号气钉 5000支"),
 }
