@@ -42,7 +42,7 @@ SEQUENCES: dict[str, dict[str, dict[str, Any]]] = {
         "gru": {"negatives": 1024, "batch_tokens": 6400},
     },
     "amazon-beauty": {
-        "sasrec": {"length": 50, "blocks": 1, "dropout": 0.4},
+        "sasrec": {"length": 50, "blocks": 1, "dropout": 0.4, "negatives": 1024, "epochs": 15, "patience": 6, "holdout_users": 2000},
         "gru": {"length": 50, "dropout": 0.4},
     },
 }
