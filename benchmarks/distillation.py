@@ -3,8 +3,9 @@
     python -m benchmarks.distillation TEACHER [--positions 8] [--threads N]
 
 TEACHER: folder of a sasrec that `deep.py sequences --save` fitted on the same training part. With φ_t the features of `transition` at place t, y_t the
-next event and p_t the network's softmax over items not yet in the history, the weights are (G + Λ)⁻¹ (R + β n Σ φ_t (p_t − y_t)ᵀ). The sum runs over
-`--positions` places of each history, drawn at random, and n scales it to all of them. β is chosen on validation; test is printed for it and for β = 0.
+next event and p_t the network's softmax over items not yet in the history, the weights minimise (1 − β) Σ ‖y_t − Wᵀφ_t‖² + β n Σ ‖p_t − Wᵀφ_t‖² + the penalty.
+The second sum runs over `--positions` places of each history, drawn at random, and n scales it to all of them. β is chosen on validation; test is printed for
+it and for β = 0.
 """
 
 import argparse
@@ -27,17 +28,16 @@ from daogou.pairs import to_float
 
 SETTINGS = {"tau": (1.2, 6.0, 40.0), "window": (8, 36, 150), "l2": (200.0, 800.0, 3000.0)}
 EXPECTED = 100  # likeliest items of a position that are kept
-SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75)
 
 
-def drawn(histories: Histories, n: int) -> tuple[Histories, np.ndarray]:
-    """n beginnings of each history, and what came next."""
-    rng, rows, wanted = np.random.default_rng(0), [], []
+def drawn(histories: Histories, n: int) -> Histories:
+    """n beginnings of each history."""
+    rng, rows = np.random.default_rng(0), []
     for row in np.split(histories.item, histories.start[1:-1]):
         for end in rng.choice(np.arange(1, len(row)), min(n, len(row) - 1), replace=False):
             rows.append(row[max(0, end - max(SETTINGS["window"])) : end])
-            wanted.append(row[end])
-    return Histories.of(rows), np.array(wanted)
+    return Histories.of(rows)
 
 
 def expected(teacher: Recommender, data: Dataset, begun: Histories) -> sp.csr_matrix:
@@ -66,21 +66,20 @@ def main() -> None:
     parts = split(sequences("ml-1m"), "leave-one-out")
     n_items = parts.train.n_items
     student = Transition(**SETTINGS).fit(parts.train, Run(threads=a.threads))
-    begun, wanted = drawn(parts.train.histories, a.positions)
-    surprise = expected(plugins.load("model", "sasrec").load(a.teacher), parts.train, begun) - sp.csr_matrix(
-        (np.ones(len(wanted), np.float32), wanted, np.arange(len(wanted) + 1)), shape=(len(wanted), n_items)
-    )
+    begun = drawn(parts.train.histories, a.positions)
+    hoped = expected(plugins.load("model", "sasrec").load(a.teacher), parts.train, begun)
     inputs = student._inputs(begun)
     features = sp.csr_matrix((inputs.value_N, (begun.row[inputs.event_N], inputs.feature_N)), shape=(len(begun), len(SETTINGS["tau"]) * n_items))
     steps = int(np.maximum(parts.train.histories.lengths - 1, 0).sum())
-    taught_FI = (features.T @ surprise) * (steps / len(begun))
+    features *= np.sqrt(steps / len(begun))
+    taught_FF, taught_FI = (features.T @ features).tocsr(), (features.T @ hoped * np.sqrt(steps / len(begun))).tocsr()
     moments = student._statistics["moments"]
     both = to_float(moments)
     gram_FF, cross_FI = both[:, : moments.shape[0]], both[:, moments.shape[0] :]
     l2_F = np.repeat(np.array(SETTINGS["l2"], np.float32), n_items)
     found, results = {}, {}
     for share in SHARES:
-        student.weights_FI = ridge(gram_FF, cross_FI + share * taught_FI, l2_F, threads=a.threads)
+        student.weights_FI = ridge((1 - share) * gram_FF + share * taught_FF, (1 - share) * cross_FI + share * taught_FI, l2_F, threads=a.threads)
         found[share] = evaluate(student, parts.validation).mean("ndcg@10")
         results[share] = evaluate(student, parts.test)
         print(f"\nβ {share}: validation NDCG@10 {found[share]:.4f}", flush=True)
