@@ -52,7 +52,7 @@ def test_the_panel_opens_answers_and_stays_open_on_the_next_page(visit_wardrobe)
     assert "/item/" in page.url and "Blue" in chips(page)
     page.locator(".chat-text").press("Escape")
     page.get_by_role("dialog", name="Your guide").wait_for(state="hidden")
-    assert page.evaluate("document.activeElement.id") == "guide-open"
+    playwright.expect(page.locator("#guide-open")).to_be_focused()
     page.reload()
     assert page.get_by_role("dialog").count() == 0
 
