@@ -32,7 +32,7 @@ NEAR = 0.3
 in Chinese on English goods reach .33 to .7, questions that are about nothing here .13 to .31."""
 TASTE, LIKE, PHOTO = 0.1, 1.0, 4.0
 """Weights beside words: taste only orders what they find alike (an order drawn at random with this weight costs known items .006 of MRR@10 at most, with .3
-it costs .03); a photo says more than the words beside it, which have become constraints already."""
+it costs .03 to .044); a photo says more than the words beside it, which have become constraints already."""
 
 Taste = Callable[[Mask, int], list[int]]
 """Allowed items, at most so many, in the order of someone's taste."""
