@@ -4,7 +4,8 @@
                     → dense → unit vector v → one softmax for each attribute over  scale · v W + b
 
 The logits are of a *unit* vector (Wang et al. 2017, NormFace), so what separates the classes is the angle, and cosine compares photos as training did.
-It begins with photos of half the size, which show most of what there is to learn (Howard 2018, progressive resizing); on a CPU they cost three quarters of full ones.
+It begins with photos of half the size, which show most of what there is to learn (Howard 2018, progressive resizing); on a CPU they cost
+three quarters of full ones.
 Attributes that an item lacks take no part in its loss. Knows nothing of files: photos come in as numbers and go out as arrays.
 
 Axes: N photos, B of a batch, H × W pixels, A attributes, C classes of all attributes side by side, D dimensions.
@@ -39,7 +40,7 @@ class PhotoConfig(loop.LoopConfig, frozen=True):
     """How a network for photos is shaped and trained."""
 
     epochs: Annotated[int, Meta(ge=1, description="Passes over the photos at most.")] = 6
-    small_epochs: Annotated[int, Meta(ge=0, description="Passes over photos of half the size.")] = 6
+    small_epochs: Annotated[int, Meta(ge=0, description="Passes over photos of half the size before them.")] = 6
     patience: Annotated[int, Meta(ge=1, description="Epochs without a better validation figure before it stops; the first ones waver.")] = 10
     learning_rate: Annotated[float, hyper("Peak step length of Adam.", 3e-4, 1e-2, log=True, gt=0)] = 3e-3
     warmup_steps: Annotated[int, Meta(ge=0, description="Steps of linear warm-up; at most a tenth of all steps are used for it.")] = 300
