@@ -1,5 +1,6 @@
 """Fused ranks by hand; vectors over changing items; search by words and meaning through the engine."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,6 +82,21 @@ def test_upkeep_reads_beside_and_follows_changes() -> None:
     while (upkeep.meaning is None or upkeep.meaning.of(2) is None) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert upkeep.meaning is not None and upkeep.meaning.of(2) is not None
+
+
+def test_who_reads_now_finds_what_the_worker_had_begun() -> None:
+    begun = threading.Event()
+
+    def slowly(code: int) -> str:
+        begun.set()
+        time.sleep(0.1)
+        return "bbb"
+
+    upkeep = Upkeep(lambda progress: Meaning([(Letters(), 1.0)], [0], ["aaa"], 2), slowly)
+    upkeep.now()
+    upkeep.changed([1])
+    assert begun.wait(10)
+    assert upkeep.now().of(1) is not None
 
 
 def test_an_encoder_that_fails_leaves_words() -> None:

@@ -209,6 +209,7 @@ class Upkeep:
         self._make, self._text_of = make, text_of
         self._changed: set[int] = set()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # held while something is read: who comes back from `now` finds what another thread had begun
         self._worker: threading.Thread | None = None
         self._failed = False
         self.meaning: Meaning | None = None
@@ -231,10 +232,11 @@ class Upkeep:
         Raises:
             DaogouError: the encoder cannot be had.
         """
-        if self.meaning is None:
-            self.meaning = self._make(progress)
-        self._catch_up()
-        return self.meaning
+        with self._reading:
+            if self.meaning is None:
+                self.meaning = self._make(progress)
+            self._catch_up(self.meaning)
+            return self.meaning
 
     def changed(self, codes: Iterable[int]) -> None:
         """These items have another text now."""
@@ -260,11 +262,10 @@ class Upkeep:
             with self._lock:
                 self._failed, self._worker = True, None
 
-    def _catch_up(self) -> None:
-        assert self.meaning is not None
+    def _catch_up(self, meaning: Meaning) -> None:
         while True:
             with self._lock:
                 some = [self._changed.pop() for _ in range(min(BATCH, len(self._changed)))]
             if not some:
                 return
-            self.meaning.put([(code, self._text_of(code)) for code in some])
+            meaning.put([(code, self._text_of(code)) for code in some])
