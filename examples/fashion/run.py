@@ -9,17 +9,13 @@ import argparse
 import base64
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from litestar.testing import TestClient
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
+from daogou.cli import bars
 from daogou.contract import Progress
 from daogou.encode.photos import Gallery
 from daogou.engine import Engine
@@ -118,21 +114,6 @@ def check(project: Project) -> None:
                 print(f"  {n}. {one['item_id']:<7} {(one['item'] or {}).get('title') or '':<56.56} {one['reason']}")
 
 
-@contextmanager
-def shown() -> Iterator[Progress]:
-    """One bar a step, on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        steps: dict[str, Any] = {}
-
-        def report(step: str, done: float, total: float | None) -> None:
-            if step not in steps:
-                steps[step] = bars.add_task(step, total=total)
-            bars.update(steps[step], completed=done, total=total)
-
-        yield report
-
-
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True, help="the folder with the Parquet files")
@@ -143,7 +124,7 @@ def main() -> int:
     options.add_argument("--check", action="store_true", help="ask a few questions, print the answers, and end")
     args = options.parse_args()
     try:
-        with shown() as progress:
+        with bars() as progress:
             project = prepare(args.data, args.project, progress, whole=args.all, most=args.items)
         if args.check:
             check(project)

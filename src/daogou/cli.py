@@ -91,17 +91,17 @@ def _project(directory: Path, *, read_only: bool = False) -> "Iterator[tuple[Pro
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def bars() -> "Iterator[Progress]":
     """A progress bar on stderr for every step that reports."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=False) as bars:
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=False) as shown:
         tasks: dict[str, Any] = {}
 
         def report(step: str, done: float, total: float | None) -> None:
             if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
+                tasks[step] = shown.add_task(step, total=total)
+            shown.update(tasks[step], completed=done, total=total)
 
         yield report
 
@@ -149,7 +149,7 @@ def import_(
     """Loads files: CSV, TSV, JSONL, Parquet, each also .gz, and known data sets by name. Bad rows go to quarantine."""
     from daogou.store.importing import import_files
 
-    with _project(directory) as (project, scenario, store), _progress() as progress:
+    with _project(directory) as (project, scenario, store), bars() as progress:
         report = import_files(
             store,
             scenario,
@@ -190,7 +190,7 @@ def train(
     """Fits the scenario's models, measures them on a time split, learns the blend, writes a release and publishes it."""
     from daogou.train.fit import train as fit
 
-    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+    with _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
         trained = fit(project, store, scenario, models=_names(models) or None, seed=seed, publish=publish, progress=progress)
     _print(trained, as_json, str(trained))
 
@@ -213,7 +213,7 @@ def evaluate(
     from daogou.train.experiment import experiment
     from daogou.train.fit import snapshot
 
-    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+    with _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
         found = experiment(
             snapshot(project, store, scenario),
             scenario,
@@ -251,7 +251,7 @@ def tune(
     from daogou.train.fit import circumstances, snapshot
     from daogou.train.tune import tune as search
 
-    with _project(directory, read_only=True) as (project, scenario, store), _progress() as progress:
+    with _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
         data = snapshot(project, store, scenario)
         run = circumstances(project, project.training.seed if seed is None else seed)
         names = list(dict.fromkeys([*_names(model), *(BASELINES if baselines else ())]))
@@ -322,7 +322,7 @@ def ask(
 
     with _engine(directory) as (engine, _), _guide(directory) as ask:
         photo = None if image is None else _photo(image)
-        with _progress() as progress:
+        with bars() as progress:
             engine.learn_meaning(photos=photo is not None, progress=progress)
         conversation = None
         for words in [text, *(sys.stdin if chat else ())] if text or photo is not None or not chat else sys.stdin:
@@ -473,7 +473,7 @@ def demo(
     """The sample shop (a year of groceries of 2,469 households): import, train, evaluate, serve."""
     from daogou import demo as sample
 
-    with _progress() as progress:
+    with bars() as progress:
         project = sample.prepare(directory, progress, typer.echo)
     typer.echo(sample.headline(project, project.load_scenario()))
     if check:

@@ -68,18 +68,6 @@ def engine(store: tuple[Store, Path]) -> Engine:
     return made(store, color=1.0)
 
 
-@pytest.fixture
-def talk(engine: Engine) -> Talk:
-    guide, name = Guide(), [None]
-
-    def say(text: str = "", **more: object) -> Reply:
-        reply = guide.ask(engine, msgspec.convert({"text": text, "conversation_id": name[0], **more}, Question))
-        name[0] = reply.conversation_id  # type: ignore[call-overload]
-        return reply
-
-    return say
-
-
 def ids(reply: Reply) -> list[str]:
     return [one.item_id for one in reply.items]
 

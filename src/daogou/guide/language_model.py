@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from daogou.scenario import LanguageModel as Settings
 if TYPE_CHECKING:
     import httpx
 
+Told = TypeVar("Told", bound=msgspec.Struct)
 MOST_BYTES = 256_000
 """Of one answer."""
 AT_ONCE = 16
@@ -106,6 +107,14 @@ class LanguageModel:
             self._under_way -= 1
             self._breaker.settle(well)
 
+    async def told(self, use: str, system: str, given: Mapping[str, Any], schema: Mapping[str, Any], kind: type[Told], deadline: float) -> Told | None:
+        """What it says, as `kind`; None where nothing came in time or it was something else."""
+        said = await self.ask(use, system, given, schema, deadline)
+        if said is None:
+            return None
+        found = _loads(said, kind)
+        return self.count(use, "schema") if found is None else found
+
     async def close(self) -> None:
         """Ends the connections; nothing is asked afterwards."""
         await self._client.aclose()
@@ -167,7 +176,7 @@ def _content(raw: bytes) -> str:
     return choices[0].message.content
 
 
-def loads(said: str, kind: type[msgspec.Struct]) -> Any:
+def _loads(said: str, kind: type[Told]) -> Told | None:
     """The JSON object in what was said, as `kind`; None where there is none. Words or fences around it do no harm: what counts is checked."""
     try:
         return msgspec.json.decode(said[said.find("{") : said.rfind("}") + 1].encode(), type=kind)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from daogou.guide.dialogue import Reply
-from daogou.guide.language_model import LanguageModel, loads
+from daogou.guide.language_model import LanguageModel
 from daogou.guide.tokens import key, singular
 from daogou.guide.understand import digits
 from daogou.request import Answered
@@ -70,12 +70,8 @@ async def phrase_with(model: LanguageModel, asked: str, reply: Reply, chinese: b
     Args:
         asked: what the shopper typed, cleaned.
     """
-    said = await model.ask(USE, system(chinese), given(asked, reply), _SCHEMA, deadline)
-    if said is None:
-        return None
-    found = loads(said, _Text)
+    found = await model.told(USE, system(chinese), given(asked, reply), _SCHEMA, _Text, deadline)
     if found is None:
-        model.count(USE, "schema")
         return None
     try:
         text = spoken(found.text, reply, chinese)

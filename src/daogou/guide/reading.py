@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from daogou.guide.language_model import LanguageModel, loads
+from daogou.guide.language_model import LanguageModel
 from daogou.guide.money import Price
 from daogou.guide.tokens import clean
 from daogou.guide.understand import CONSTRAINTS, REST_CHARACTERS, Constraint, Understood, bounds, denial
@@ -63,12 +63,8 @@ async def read_with(model: LanguageModel, read: Understood, values: Values, dead
     """`read` with what the model adds to it; `read` itself where nothing was left to read, or nothing usable came."""
     if not read.rest:
         return read
-    said = await model.ask(USE, SYSTEM, given(read, values), SCHEMA, deadline)
-    if said is None:
-        return read
-    claims = loads(said, _Claims)
+    claims = await model.told(USE, SYSTEM, given(read, values), SCHEMA, _Claims, deadline)
     if claims is None:
-        model.count(USE, "schema")
         return read
     try:
         found = [_checked(claim, read, values) for claim in claims.constraints]

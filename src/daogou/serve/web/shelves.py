@@ -68,7 +68,7 @@ def found(page: Page, words: str, filter: str, k: int) -> Answer:
     """What a search finds; without words, what this person would be shown under the same filter."""
     if not words:
         return shelf(page, roles.placements(page.services.scenario, "home")[0], filter=filter, k=k).answer
-    answer = page.services.live.engine.search(words, filter, k, locale=page.speech.locale)
+    answer = page.services.live.engine.search(words, filter, k, locale=page.speech.locale, user_id=page.visit.person)
     noted(page, answer, SEARCH)
     return answer
 
