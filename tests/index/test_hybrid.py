@@ -40,6 +40,12 @@ def test_equal_items_come_in_order_of_code() -> None:
     assert [one.code for one in fuse(codes, {"a": np.ones(2)}, {}, 2)] == [2, 9] and fuse(codes, {}, {}, 2) == []
 
 
+def test_what_nothing_speaks_for_is_left_out() -> None:
+    codes = np.array([3, 5, 7], np.int32)
+    found = fuse(codes, {"words": np.array([0.0, 1.0, 0.0]), "meaning": np.array([0.8, 0.3, 0.6])}, {"meaning": 0.0}, 9)
+    assert [one.code for one in found] == [5]
+
+
 def test_meaning_counts_where_words_say_little() -> None:
     assert balance(0.0) == (0.0, 1.0) and balance(1.3) == (1.0, 0.0) and balance(0.25) == (0.25, 0.75)
 

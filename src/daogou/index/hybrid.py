@@ -38,7 +38,7 @@ def balance(best_words: float) -> tuple[float, float]:
 
 
 def fuse(codes_N: Codes, evidence: Mapping[str, Scores], weights: Mapping[str, float], k: int) -> list[Fused]:
-    """The best k, equal ones in order of code.
+    """The best k, equal ones in order of code. Of what only a way that weighs nothing has found, nothing is known: it is left out.
 
     Args:
         codes_N: distinct items.
@@ -50,6 +50,6 @@ def fuse(codes_N: Codes, evidence: Mapping[str, Scores], weights: Mapping[str, f
     names = list(evidence)
     share_MN = np.stack([np.float32(weights.get(name, 1.0)) * np.asarray(evidence[name], np.float32) for name in names])
     total_N = share_MN.sum(axis=0)
-    order = np.lexsort((codes_N, -total_N))[:k]
+    order = np.lexsort((codes_N, -total_N))[: min(k, int((total_N > 0).sum()))]
     most_N = share_MN[:, order].argmax(axis=0)
     return [Fused(int(codes_N[n]), float(total_N[n]), names[m]) for n, m in zip(order, most_N, strict=True)]
