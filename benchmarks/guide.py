@@ -207,6 +207,9 @@ SCIENTIFIC = {
 }
 SMALL = frozenset(["with", "from", "pack", "inch", "inches", "count", "for", "the", "and", "per", "set", "size", "box"])
 DEPTH = 10
+TAGS = {"gender": "tag", "color": "tag", "season": "tag", "usage": "tag"}
+Combination = tuple[str, str, str]
+"""Gender, colour, kind."""
 
 
 @contextmanager
@@ -242,25 +245,35 @@ def fashion_items() -> pl.DataFrame:
     )
 
 
+def combinations(table: pl.DataFrame) -> list[Combination]:
+    """What at least five goods are, and what has a name in both languages here."""
+    some = table.group_by("gender", "color", "kind_").len().filter(pl.col("len") >= 5).sort("gender", "color", "kind_").rows()
+    return [(g, c, k) for g, c, k, _ in some if g in GENDERS and c in COLORS and k in KINDS]
+
+
+def asked_for(combos: Sequence[Combination], n: int, language: str, rng: random.Random) -> Iterator[tuple[Combination, str, int | None]]:
+    """Generated questions: what is wanted, the sentence, the price limit that may go with it."""
+    for gender, color, kind in rng.choices(combos, k=n):
+        who = GENDERS[gender][language == "zh"]
+        if language == "en":
+            text = rng.choice(ENGLISH).format(color=color.lower(), kind=kind.lower(), who=who[0], whose=who[1])
+        else:
+            text = rng.choice(CHINESE).format(color=COLORS[color], kind=KINDS[kind], who=rng.choice(who))
+        yield (gender, color, kind), text, rng.choice([None, 300, 600])
+
+
 def fashion(n: int, encoder: str) -> bool:
     """Part 1 and part 3."""
     table, good = fashion_items(), True
-    combos = table.group_by("gender", "color", "kind_").len().filter(pl.col("len") >= 5).sort("gender", "color", "kind_").rows()
-    combos = [(g, c, k) for g, c, k, _ in combos if g in GENDERS and c in COLORS and k in KINDS]
+    combos = combinations(table)
     rows = {item_id: (g, c, k) for item_id, g, c, k in table.select("item_id", "gender", "color", "kind_").iter_rows()}
-    with shop(table.drop("kind_"), {"gender": "tag", "color": "tag", "season": "tag", "usage": "tag"}, encoder) as engine:
+    with shop(table.drop("kind_"), TAGS, encoder) as engine:
         guide, turn_s, search_s = Guide(), [], []
         guide.warm(engine)
         rng = random.Random(0)
-        for language, templates in (("en", ENGLISH), ("zh", CHINESE)):
+        for language in FLOORS:
             met, hard, n_hard, missed = [], 0, 0, []
-            for gender, color, kind in rng.choices(combos, k=n):
-                who = GENDERS[gender][language == "zh"]
-                if language == "en":
-                    text = rng.choice(templates).format(color=color.lower(), kind=kind.lower(), who=who[0], whose=who[1])
-                else:
-                    text = rng.choice(templates).format(color=COLORS[color], kind=KINDS[kind], who=rng.choice(who))
-                limit = rng.choice([None, 300, 600])
+            for wanted, text, limit in asked_for(combos, n, language, rng):
                 asked = text + ("" if limit is None else f" under {limit}" if language == "en" else f"，{limit}元以内")
                 begun = time.thread_time()
                 reply = guide.ask(engine, Question(text=asked, k=10))
@@ -268,7 +281,7 @@ def fashion(n: int, encoder: str) -> bool:
                 begun = time.thread_time()
                 engine.search(f"{text} ", k=10)  # the space: its vector is not remembered from the turn
                 search_s.append(time.thread_time() - begun)
-                share = np.mean([rows[one.item_id] == (gender, color, kind) for one in reply.items]) if reply.items else 0.0
+                share = np.mean([rows[one.item_id] == wanted for one in reply.items]) if reply.items else 0.0
                 met.append(share)
                 if share < 1:
                     missed.append((asked, round(float(share), 2), [chip.filter for chip in reply.understood], [chip.label for chip in reply.relaxed]))
@@ -299,7 +312,7 @@ def photo(n: int, encoder: str) -> bool:
         gallery = Gallery(Path(directory))
         names = {str(item_id): gallery.put(_bytes(image)) for item_id, image in there.iter_rows()}
         goods = table.drop("kind_").filter(pl.col("item_id").is_in(ids)).with_columns(image=pl.col("item_id").replace_strict(names, default=None))
-        with shop(goods, {"gender": "tag", "color": "tag", "season": "tag", "usage": "tag"}, encoder, photos=gallery.root) as engine:
+        with shop(goods, TAGS, encoder, photos=gallery.root) as engine:
             guide = Guide()
             guide.warm(engine)
             for item_id, image in asked.iter_rows():
