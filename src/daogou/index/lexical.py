@@ -16,14 +16,13 @@ import numpy as np
 import tantivy
 
 from daogou.contract import Codes, Mask
+from daogou.index.postings import Postings
 from daogou.index.spelling import Spelling
 
 MAX_TERMS = 32
 """Words of a query that count; the rest is ignored."""
 FEW = 2000
 """Allowed items up to which they are named to the index; of more, its best are looked through."""
-KEPT = 128
-"""Answers of `having` that are kept: facets ask for the same few names again and again."""
 MISSPELT = 0.8
 """Weight of a word that was read as another."""
 ALIKE = 0.5
@@ -72,7 +71,7 @@ class Lexical:
         self._stem = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).filter(tantivy.Filter.stemmer("english")).build()
         self._lock = threading.Lock()
         self._spelling = Spelling()
-        self._had: dict[str, Codes] = {}
+        self._postings = Postings()
         self._writer = self._index.writer(_HEAP_BYTES, 1)
         for code, parts in texts:
             self._add(code, parts)
@@ -83,10 +82,10 @@ class Lexical:
         with self._lock:
             for code, parts in texts:
                 self._writer.delete_documents_by_term("code", code)
+                self._postings.put(code, ())
                 if parts:
                     self._add(code, parts)
             self._shown()
-            self._had = {}
 
     def search(self, text: str, k: int, allowed_I: Mask | None = None, *, unfinished: bool = False, alike: Sequence[str] = ()) -> list[tuple[int, float]]:
         """Code and score of the best k items that match at least one word, best first; `allowed_I` counts before the choice.
@@ -156,24 +155,10 @@ class Lexical:
         return max(total, 1e-6)
 
     def having(self, text: str) -> Codes:
-        """Codes of the items that have every word of `text`, in any form of the English stem; in no order. The last answers are kept until a change."""
+        """Codes of the items that have every word of `text`, in any form of the English stem; in no order."""
+        asked = self._forms(list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS])
         with self._lock:
-            kept = self._had  # another one once something changed: an answer of before is then kept nowhere
-            if text in kept:
-                return kept[text]
-            searcher = self._index.searcher()
-        must: list[tuple[tantivy.Occur, tantivy.Query]] = []
-        for term in list(dict.fromkeys(words(text, query=True)))[:MAX_TERMS]:
-            must.append((tantivy.Occur.Must, tantivy.Query.boolean_query(self._either(term, 1.0))))
-        found = np.zeros(0, np.int32)
-        if must:
-            hits = searcher.search(tantivy.Query.boolean_query(must), max(searcher.num_docs, 1)).hits
-            found = np.array(self._codes(searcher, [at for _, at in hits]), np.int32)
-        with self._lock:
-            if len(kept) >= KEPT:
-                del kept[next(iter(kept))]
-            kept[text] = found
-        return found
+            return self._postings.having(asked)
 
     @staticmethod
     def _codes(searcher: tantivy.Searcher, at: list[tantivy.DocAddress]) -> list[int]:
@@ -184,6 +169,7 @@ class Lexical:
     def _add(self, code: int, parts: list[str]) -> None:
         terms = words(" ".join(parts))
         self._spelling.add(terms)
+        self._postings.put(code, self._forms(terms))
         self._writer.add_document(tantivy.Document(code=code, words=[" ".join(terms)], stems=[" ".join(self._stems(terms))]))
 
     def _shown(self) -> None:
@@ -194,6 +180,10 @@ class Lexical:
         """English stems of the Latin terms."""
         latin = " ".join(term for term in terms if term.isascii())
         return self._stem.analyze(latin) if latin else []
+
+    def _forms(self, terms: list[str]) -> list[str]:
+        """Each term as all its forms have it in common: the English stem of a Latin one, any other itself."""
+        return [*self._stems(terms), *(term for term in terms if not term.isascii())]
 
     def _query(self, terms: Sequence[Term], text: str, unfinished: bool, alike: Sequence[str]) -> tantivy.Query | None:
         should: list[tuple[tantivy.Occur, tantivy.Query]] = []
