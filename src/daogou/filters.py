@@ -96,6 +96,13 @@ class Words:
                 hit[self._under.get(part, [])] = True
         return hit[self.codes_I]
 
+    def counts(self, rows_N: NDArray[np.int64]) -> dict[str, int]:
+        """How many of some rows, in their order, hold each text. Rows beyond the column hold none: others may have more of them by now."""
+        codes_I = self.codes_I
+        times_T = np.bincount(codes_I[rows_N[: np.searchsorted(rows_N, len(codes_I))]] + 1)[1:]
+        there = np.flatnonzero(times_T)
+        return {self._texts[number]: n for number, n in zip(there.tolist(), times_T[there].tolist(), strict=True)}
+
     def known(self) -> Mask:
         """[I] rows that hold a text."""
         return self.codes_I >= 0

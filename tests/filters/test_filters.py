@@ -291,3 +291,10 @@ def test_columns_change_and_grow_in_place() -> None:
     assert np.flatnonzero(brand.any_of(["A"])).tolist() == [0, 1]
     assert np.flatnonzero(brand.any_of(["C"])).tolist() == [40]
     assert brand.known().sum() == 3
+
+
+def test_texts_of_some_rows_are_counted() -> None:
+    column = Words(["a", None, "b|c", "a", "d"])
+    assert column.counts(np.array([0, 1, 2, 3, 7])) == {"a": 2, "b|c": 1} and column.counts(np.array([1])) == {} == Words([]).counts(np.array([0]))
+    column.set(6, "b|c")
+    assert column.counts(np.arange(7)) == {"a": 2, "b|c": 2, "d": 1}

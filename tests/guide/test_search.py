@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from PIL import Image
 
 from daogou.data.rows import Event, Item
 from daogou.engine import Engine
 from daogou.errors import FilterError, UsageError
+from daogou.filters import Numbers
 from daogou.guide.dialogue import Guide, Question
 from daogou.guide.names import named
-from daogou.guide.search import Results, Search, search
+from daogou.guide.search import Results, Search, _bands, search
 from daogou.guide.values import Values, learn
 from daogou.release import open_current
 from daogou.scenario import Project, load_scenario
@@ -193,3 +195,14 @@ def test_the_guide_says_which_of_ones_own_goods_speaks_for_a_pick(tastes: Engine
     assert all("Because you chose Cotton shirt" in one.reason for one in reply.items)
     assert all(one.explanation and one.explanation[0].item_id.startswith("red") for one in reply.items)
     assert not any("Because you" in one.reason for one in Guide().ask(tastes, Question(text="shirt", locale="en")).items)
+
+
+# ---- counts of many goods
+def test_bands_hold_about_as_many_each_and_count_all() -> None:
+    prices_I = np.random.default_rng(0).lognormal(4, 1, 30_000).round(2)
+    prices_I[::10] = np.nan
+    counts = _bands("price", Numbers(prices_I), np.arange(40_000))
+    assert len(counts) == 4 and sum(count.items for count in counts) == np.isfinite(prices_I).sum()
+    assert all(0.15 * 27_000 < count.items < 0.35 * 27_000 for count in counts)
+    _, _, low, _, _, _, high = counts[1].filter.split()
+    assert counts[1].items == int(((prices_I >= float(low)) & (prices_I < float(high))).sum())

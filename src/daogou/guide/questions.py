@@ -42,16 +42,12 @@ def _choice(catalogue: Catalogue, name: str, role: str, allowed_I: Mask) -> Choi
     column = catalogue.column(name)
     if not isinstance(column, Words):
         return None
-    codes = column.codes_I[: len(allowed_I)][allowed_I[: len(column.codes_I)]]
-    numbers, times = np.unique(codes[codes >= 0], return_counts=True)
-    total = int(times.sum())
-    if not len(codes) or total < KNOWN * len(codes):
+    rows = np.flatnonzero(allowed_I)
+    held = column.counts(rows)
+    total = sum(held.values())
+    if not len(rows) or total < KNOWN * len(rows):
         return None
-    count = Counter[str]()
-    for number, n in zip(numbers.tolist(), times.tolist(), strict=True):
-        text = column.text(number)
-        if text.lower() not in NO_VALUE:
-            count[text] += n
+    count = Counter({text: n for text, n in held.items() if text.lower() not in NO_VALUE})
     if role == "category":
         count = steps(count)
     best = sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))[:OPTIONS]

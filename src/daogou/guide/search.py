@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from daogou.contract import Mask
 from daogou.engine import Engine, Listed
@@ -21,13 +22,15 @@ from daogou.guide.names import Named, named, names_of
 from daogou.guide.questions import steps
 from daogou.guide.tokens import is_cjk
 from daogou.guide.understand import Constraint, digits
-from daogou.guide.values import NO_VALUE, Values
+from daogou.guide.values import Values, several
 from daogou.request import MAX_K, Answered
 
 VALUES = 12
 """Of one attribute that are counted, the most frequent."""
 BANDS = 4
-"""Of a number, with as many goods in each as can be."""
+"""Of a number, with about as many goods in each."""
+SAMPLE = 4096
+"""Goods from which the limits between bands are chosen; all are counted."""
 
 
 class Search(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -148,25 +151,21 @@ def facets(engine: Engine, values: Values, match_I: Mask, wanted: bool | list[st
     for name in wanted if isinstance(wanted, list) else ():
         if name not in countable:
             raise UsageError(f"no attribute {name!r} to count", expected="some of " + ", ".join(countable), field="facets")
-    out = []
+    out, rows_N = [], np.flatnonzero(match_I)
     for name in countable if wanted is True else wanted:
         column = engine.catalogue.column(name)
-        counts = _bands(name, column, match_I) if isinstance(column, Numbers) else _values(name, column, values, match_I, chinese)
+        counts = _bands(name, column, rows_N) if isinstance(column, Numbers) else _values(name, column, values, rows_N, chinese)
         if len(counts) > 1 or (counts and isinstance(wanted, list)):
             label = engine.scenario.word(f"attribute.{name}", "zh" if chinese else "en", name)
             out.append(Facet(attribute=name, label=label, values=counts))
     return out
 
 
-def _values(name: str, column: Words, values: Values, match_I: Mask, chinese: bool) -> list[Count]:
-    codes = column.codes_I[: len(match_I)][match_I[: len(column.codes_I)]]
-    numbers, times = np.unique(codes[codes >= 0], return_counts=True)
+def _values(name: str, column: Words, values: Values, rows_N: NDArray[np.int64], chinese: bool) -> list[Count]:
     count = Counter[str]()
-    for number, n in zip(numbers.tolist(), times.tolist(), strict=True):
-        text = column.text(number)
-        for part in [text] if ">" in text else [part.strip() for part in text.split("|")]:
-            if part.lower() not in NO_VALUE:
-                count[part] += n
+    for text, n in column.counts(rows_N).items():
+        for part in several(text):
+            count[part] += n
     role = values.roles[name]
     if role == "category":
         count = steps(count)
@@ -179,16 +178,18 @@ def _label(values: Values, name: str, text: str, chinese: bool) -> str:
     return value.label(chinese) if value else text
 
 
-def _bands(name: str, column: Numbers, match_I: Mask) -> list[Count]:
+def _bands(name: str, column: Numbers, rows_N: NDArray[np.int64]) -> list[Count]:
     """Numbers between round limits."""
-    there = column.values_I[: len(match_I)][match_I[: len(column.values_I)]]
+    values_I = column.values_I
+    there = values_I[rows_N[: np.searchsorted(rows_N, len(values_I))]]
     there = there[np.isfinite(there)]
     if not len(there):
         return []
-    limits = sorted({_round(float(q)) for q in np.quantile(there, np.arange(1, BANDS) / BANDS)})
+    limits = sorted({_round(float(q)) for q in np.quantile(there[:: len(there) // SAMPLE + 1], np.arange(1, BANDS) / BANDS)})
     limits = [limit for limit in limits if there.min() < limit <= there.max()]
-    place, out = np.searchsorted(limits, there, side="right"), []
-    for n, items in enumerate(np.bincount(place, minlength=len(limits) + 1).tolist()):
+    below = [*(int(np.count_nonzero(there < limit)) for limit in limits), len(there)]
+    out = []
+    for n, items in enumerate(np.diff(below, prepend=0).tolist()):
         parts: list[tuple[Literal[">=", "<"], float]] = [(">=", limits[n - 1])] if n else []
         parts += [("<", limits[n])] if n < len(limits) else []
         if items:

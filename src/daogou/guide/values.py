@@ -7,6 +7,7 @@ off its name or its values; no attribute is known beforehand.
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Values:
     of: dict[str, list[Value]] = field(default_factory=dict)
     priced: bool = False
     currency: str = ""
+    _by_text: dict[str, dict[str, Value]] = field(default_factory=dict, repr=False)
 
     def attribute(self, role: str) -> str | None:
         """The attribute that plays a role; the one with most values where several do."""
@@ -65,7 +67,9 @@ class Values:
         return max(playing, key=lambda name: len(self.of.get(name, ())), default=None)
 
     def value(self, attribute: str, text: str) -> Value | None:
-        return next((one for one in self.of.get(attribute, ()) if one.text == text), None)
+        if attribute not in self._by_text:
+            self._by_text[attribute] = {one.text: one for one in self.of.get(attribute, ())}
+        return self._by_text[attribute].get(text)
 
 
 def learn(catalogue: Catalogue, scenario: Scenario) -> Values:
@@ -100,16 +104,19 @@ def learn(catalogue: Catalogue, scenario: Scenario) -> Values:
 
 def _counts(column: Words, listed_I: Mask) -> dict[str, int]:
     """Items under each value: every step of a path, every one of several."""
-    numbers, times = np.unique(column.codes_I[listed_I], return_counts=True)
     out: dict[str, int] = defaultdict(int)
-    for number, n in zip(numbers.tolist(), times.tolist(), strict=True):
-        if number < 0:
-            continue
-        text = column.text(number)
-        for part in path_levels(text) if ">" in text else [p.strip() for p in text.split("|")]:
+    for text, n in column.counts(np.flatnonzero(listed_I)).items():
+        for part in path_levels(text) if ">" in text else several(text):
             if part.lower() not in NO_VALUE:
                 out[part] += n
     return dict(out)
+
+
+@lru_cache(maxsize=10_000)
+def several(text: str) -> tuple[str, ...]:
+    """The values that a text names; none for words that say that there is none."""
+    parts = [text] if ">" in text else [part.strip() for part in text.split("|")]
+    return tuple(part for part in parts if part.lower() not in NO_VALUE)
 
 
 def _role(name: str, kind: str, found: Mapping[str, int]) -> str:
