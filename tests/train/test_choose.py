@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,21 @@ def test_a_training_says_what_it_chose_and_why(project: Project, store: Store, s
     release = open_current(project.releases)
     assert release is not None
     assert release.manifest.notes == made.notes
+
+
+def test_the_figure_of_the_blend_is_that_of_the_models_that_serve(project: Project, store: Store, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the blend that still had the dear model."""
+
+    def lost(parts: Any, honest: Any, scenario: Scenario, name: str, run: Run) -> Any:
+        low = -1.0 if name == "ease" else 1.0
+        gap = SimpleNamespace(ci95=SimpleNamespace(low=low), difference=0.0)
+        return SimpleNamespace(gap=gap, blends={place: {"popular": 1.0} for place in honest.blends})
+
+    monkeypatch.setattr(choose, "CHEAP", 0.0)
+    monkeypatch.setattr("daogou.train.fit.ablated", lost)
+    made = train(project, store, scenario)
+    assert "ease" not in made.models
+    assert made.metrics["blend"] == made.metrics["popular"]
 
 
 def test_models_asked_for_by_name_are_fitted_whatever_they_cost(project: Project, store: Store, shop: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from daogou.store import Store
 from daogou.train import release as releases
 from daogou.train.choose import Chooser
 from daogou.train.gate import compare_unseen, refusal
-from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, as_tested, build_ranker, measure
+from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, as_tested, build_ranker, measure, without
 from daogou.train.memory import Peak
 from daogou.train.nested import Learned
 
@@ -302,7 +302,8 @@ def _released(parts: Split, honest: Measured, training: _Training, chooser: Choo
         blends.update(found.blends)
         return f"it adds {found.gap.difference:+.4f} {scenario.gate.metric} on validation, not more than chance" if found.gap else "no blend has it"
 
-    return left, chooser.released(list(honest.models), _needed(scenario, honest), worthless)
+    keep = chooser.released(list(honest.models), _needed(scenario, honest), worthless)
+    return without(parts, honest, models, blends, scenario, training.run), keep
 
 
 def _needed(scenario: Scenario, honest: Measured) -> set[str]:

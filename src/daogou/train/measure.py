@@ -48,8 +48,7 @@ def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario,
         models: fitted on `parts.train`.
         run: its seed says which shoppers are drawn where there are very many.
     """
-    rng = np.random.default_rng(run.seed)
-    validation, test = _drawn(parts.validation, rng), _drawn(parts.test, rng)
+    validation, test = _asked(parts, run)
     blends = _weights(models, scenario, validation)
     repeats = scenario.evaluation.repeats
     scorers: dict[str, Scorer] = dict(models)
@@ -60,6 +59,22 @@ def measure(parts: Split, models: Mapping[str, Recommender], scenario: Scenario,
         scorers["ranked"] = first.ranked
     figures = {name: _figures(evaluate(scorer, test, repeats=repeats), scenario.gate.metric) for name, scorer in scorers.items()}
     return Measured(blends, figures, models, rankers, tuple(notes))
+
+
+def without(parts: Split, honest: Measured, models: Mapping[str, Recommender], blends: dict[str, dict[str, float]], scenario: Scenario, run: Run) -> Measured:
+    """The measurement once some models were left out: `blends` serve now, and the figure of the blend is theirs. Figures of single models stay."""
+    left = honest._replace(models=models, blends=blends)
+    if blends == honest.blends or "blend" not in honest.metrics:
+        return left
+    repeats = scenario.evaluation.repeats
+    served = Blend(models, next(iter(blends.values())), repeats=repeats)
+    return left._replace(metrics={**honest.metrics, "blend": _figures(evaluate(served, _asked(parts, run)[1], repeats=repeats), scenario.gate.metric)})
+
+
+def _asked(parts: Split, run: Run) -> tuple[Targets, Targets]:
+    """The questions of validation and of test that are measured."""
+    rng = np.random.default_rng(run.seed)
+    return _drawn(parts.validation, rng), _drawn(parts.test, rng)
 
 
 def _key(place: Placement, models: Mapping[str, Recommender], scenario: Scenario) -> tuple[Any, ...]:
