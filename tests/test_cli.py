@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from daogou.cli import app
+from daogou.cli import app, bars, main
 from daogou.errors import UsageError
 
 DAY_S = 86_400
@@ -140,3 +140,40 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert code("doctor") == 1  # no project here
     assert code("serve", "--port", "no") == 2
     assert code("init", "p", "--scenario", "shopp") == 2
+
+
+# ---- long commands
+def test_the_epochs_of_a_network_share_one_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with bars() as report:
+        for epoch in (1, 2):
+            for n in (1, 2, 3):
+                report(f"sasrec epoch {epoch}/2 loss {5 - epoch / n:.3f}", n, 3)
+            report(f"sasrec epoch {epoch}/2 validation 0.1", 3, 3)
+        report("als", 1, 2)
+        report("fit: sasrec", 0, 2)
+    lines = [line.split("━")[0].strip() for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert [line.split(" 0/")[0].strip() for line in lines] == ["sasrec epoch 2/2 validation 0.1", "als", "fit: sasrec"]
+
+
+@pytest.mark.parametrize(("command", "kept"), [(["train"], "the live release stays"), (["tune", "popular"], "every finished trial is kept")])
+def test_an_interrupted_command_says_what_is_left_of_it(shop: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], kept: str) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("daogou.train.fit.train", interrupted)
+    monkeypatch.setattr("daogou.train.tune.tune", interrupted)
+    result = run.invoke(app, [*command, "--project", str(shop)])
+    assert result.exit_code == 130
+    assert "the same command goes on from there" in result.stderr
+
+
+def test_too_little_memory_is_an_error_and_no_traceback(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 80 GiB")
+
+    monkeypatch.setattr("daogou.train.fit.train", greedy)
+    monkeypatch.setattr(sys, "argv", ["daogou", "train", "--project", str(shop)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "error: out of memory (Unable to allocate 80 GiB); nothing was changed" in capsys.readouterr().err

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Results go to stdout, errors and pr
 so that ``daogou --help`` is instant and serving never loads what only training needs.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(releases_app, name="releases")
 
 err = Console(stderr=True)
+_EPOCH = re.compile(r" (?:epoch \d|loss |validation )")
+"""What follows the name of a step and changes while it goes on."""
 
 ProjectDir = Annotated[Path, typer.Option("--project", help="Project directory.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -52,6 +55,20 @@ def main() -> None:
     except DaogouError as e:
         err.print(f"[red]error:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except MemoryError as e:
+        text = f"out of memory{f' ({e})' if str(e) else ''}; nothing was changed: fewer models or events, or a machine with more"
+        err.print(f"[red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _resumable(what: str) -> Iterator[None]:
+    """Ctrl-C in a long command is answered with what is left of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"interrupted: {what}; the same command goes on from there", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -92,16 +109,21 @@ def _project(directory: Path, *, read_only: bool = False) -> "Iterator[tuple[Pro
 
 @contextmanager
 def bars() -> "Iterator[Progress]":
-    """A progress bar on stderr for every step that reports."""
+    """A progress bar on stderr for every step that reports; the epochs of a network share one, and their figures are its text."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err, transient=False) as shown:
         tasks: dict[str, Any] = {}
+        reached: dict[str, float] = {}
 
         def report(step: str, done: float, total: float | None) -> None:
-            if step not in tasks:
-                tasks[step] = shown.add_task(step, total=total)
-            shown.update(tasks[step], completed=done, total=total)
+            name = _EPOCH.split(step)[0]
+            if name not in tasks:
+                tasks[name] = shown.add_task(step, total=total)
+            elif done < reached[name]:
+                shown.reset(tasks[name])
+            reached[name] = done
+            shown.update(tasks[name], description=step, completed=done, total=total)
 
         yield report
 
@@ -190,7 +212,8 @@ def train(
     """Fits the scenario's models, measures them on a time split, learns the blend, writes a release and publishes it."""
     from daogou.train.fit import train as fit
 
-    with _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
+    kept = "the live release stays, and what networks have learned is kept"
+    with _resumable(kept), _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
         trained = fit(project, store, scenario, models=_names(models) or None, seed=seed, publish=publish, progress=progress)
     _print(trained, as_json, str(trained))
 
@@ -251,7 +274,8 @@ def tune(
     from daogou.train.fit import circumstances, snapshot
     from daogou.train.tune import tune as search
 
-    with _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
+    kept = "the settings in use stay, and every finished trial is kept"
+    with _resumable(kept), _project(directory, read_only=True) as (project, scenario, store), bars() as progress:
         data = snapshot(project, store, scenario)
         run = circumstances(project, project.training.seed if seed is None else seed)
         names = list(dict.fromkeys([*_names(model), *(BASELINES if baselines else ())]))

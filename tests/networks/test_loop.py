@@ -177,6 +177,14 @@ def test_too_little_memory_says_what_to_lower(error):
         train(line(), data=greedy)
 
 
+def test_too_little_memory_to_validate_says_the_same():
+    def greedy():
+        raise MemoryError
+
+    with pytest.raises(TrainingError, match="line epoch 1/6: out of memory; lower batch_tokens"):
+        train(line(), validate=greedy)
+
+
 def test_other_errors_are_not_taken_for_it():
     def broken(rng):
         raise RuntimeError("a bug")

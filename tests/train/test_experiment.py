@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from daogou.contract import Run
 from daogou.data.dataset import Dataset
 from daogou.errors import UnknownName
 from daogou.evaluate.report import Report, to_json
+from daogou.models.ease import Ease
 from daogou.scenario import Scenario
 from daogou.train.experiment import experiment
 
@@ -50,6 +52,25 @@ def test_a_ranker_that_cannot_be_learned_is_a_warning(data: Dataset, rankers: Sc
     monkeypatch.setattr("daogou.train.nested.FEWEST", 10_000)
     report = experiment(data, rankers, models=("ease", "popular", "ranked"), threads=1)
     assert any(text.startswith("ranked was left out") for text in report.warnings)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ZeroDivisionError("by chance"), "ease was left out: ZeroDivisionError: by chance"),
+        (MemoryError("Unable to allocate 8 GiB"), "ease was left out: out of memory (Unable to allocate 8 GiB); lower its dimensions"),
+    ],
+)
+def test_a_model_that_fails_is_a_warning_and_the_others_are_compared(
+    data: Dataset, scenario: Scenario, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def broken(self: Any, data: Dataset, run: Run) -> None:
+        raise error
+
+    monkeypatch.setattr(Ease, "_fit", broken)
+    report = experiment(data, scenario, models=("ease", "popular", "covisit"), threads=1)
+    assert set(report.comparison.results) == {"popular", "covisit", "recent"}
+    assert any(text.startswith(said) for text in report.warnings)
 
 
 def test_a_wrong_name_says_which_rankers_there_are(data: Dataset, scenario: Scenario) -> None:

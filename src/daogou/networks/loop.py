@@ -73,15 +73,15 @@ def fit(objective: Any, batches: Batches, steps: int, config: LoopConfig, run: R
         label = f"{what} epoch {state.epoch + 1}/{config.epochs}"
         try:
             _epoch(step, batches(np.random.default_rng([run.seed, state.epoch])), steps, run, label)
+            step.flush()
+            figure = validate() if validate else float("nan")
         except (MemoryError, RuntimeError) as e:
             if not isinstance(e, MemoryError) and not any(words in str(e).lower() for words in EXHAUSTED):
                 raise
             raise TrainingError(f"{label}: out of memory", fix="lower batch_tokens or batch_size, negatives, dimensions or length") from e
-        step.flush()
         if validate is None:
             best = weights.read(objective)
         else:
-            figure = validate()
             state.stale += 1
             if not state.figures or figure > max(state.figures):
                 state.stale, best = 0, weights.read(objective)

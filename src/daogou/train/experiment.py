@@ -26,7 +26,7 @@ from daogou.rank.blend import Blend
 from daogou.scenario import Scenario
 from daogou.train.fit import build, cut
 from daogou.train.measure import RANKED, build_ranker
-from daogou.train.memory import Peak
+from daogou.train.memory import Peak, why
 from daogou.train.nested import learn
 
 BASELINES: Mapping[str, dict[str, Any]] = {"recent": {"kind": "popular", "half_life_days": 7.0}, "ease": {"kind": "ease"}}
@@ -149,8 +149,8 @@ class _Protocol:
                         repeats=self.repeats,
                         request_time=self.parts.about["protocol"] == "time",
                     )
-            except TrainingError as e:
-                self.warnings.append(f"{name} was left out: {e}")
+            except (TrainingError, MemoryError) as e:
+                self.warnings.append(f"{name} was left out: {why(e)}")
                 continue
             learned[name] = found.ranked
             self._spent(name, spent)
@@ -169,8 +169,8 @@ class _Protocol:
             try:
                 with Peak() as spent:
                     fitted[name] = model.fit(self.parts.train, run)
-            except TrainingError as e:
-                self.warnings.append(f"{name} was left out: {e}")
+            except Exception as e:  # whatever a model does wrong, the others are still compared
+                self.warnings.append(f"{name} was left out: {why(e)}")
                 continue
             self._spent(name, spent)
         if not fitted:

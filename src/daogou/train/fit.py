@@ -37,7 +37,7 @@ from daogou.train import release as releases
 from daogou.train.choose import Chooser
 from daogou.train.gate import compare_unseen, refusal
 from daogou.train.measure import KEPT_METRICS, UNLEARNED, Measured, ablated, as_tested, build_ranker, measure, without
-from daogou.train.memory import Peak
+from daogou.train.memory import Peak, why
 from daogou.train.nested import Learned
 
 log = structlog.get_logger("daogou.train")
@@ -256,7 +256,7 @@ def _prepare(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], trai
             try:
                 prepare(data, training.run)
             except Exception as e:  # the fit will go on without it, or say the same
-                training.warn(f"{name} could not be prepared: {type(e).__name__}: {e}")
+                training.warn(f"{name} could not be prepared: {why(e)}")
 
 
 def _split(data: Dataset, training: _Training) -> Split | None:
@@ -340,7 +340,7 @@ def _fitted(
             with Peak() as peak:
                 models[name] = make().fit(data, training.run)
         except Exception as e:  # whatever a model does wrong, the others still make a release
-            training.warn(f"{name} was left out: {type(e).__name__}: {e}")
+            training.warn(f"{name} was left out: {why(e)}")
             continue
         if chooser:
             chooser.fitted(name, peak.seconds)

@@ -1,4 +1,4 @@
-"""Time and peak memory of one step."""
+"""Time and peak memory of one step, and what is said when there was too little."""
 
 import resource
 import sys
@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from daogou.errors import DaogouError
+
+LESS = "lower its dimensions or what it is fitted on at a time, raise min_support where it has one, or give the machine more"
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -29,6 +32,13 @@ class Peak:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.seconds = time.perf_counter() - self._started
         self.mib = _peak_mib()
+
+
+def why(error: Exception) -> str:
+    """An error of a model in words for people: what daogou raised speaks for itself, others are named, and a lack of memory says what helps."""
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}; {LESS}"
+    return str(error) if isinstance(error, DaogouError) else f"{type(error).__name__}: {error}"
 
 
 def _peak_mib() -> float:
