@@ -164,6 +164,7 @@ def test_an_interrupted_command_says_what_is_left_of_it(shop: Path, monkeypatch:
     monkeypatch.setattr("daogou.train.tune.tune", interrupted)
     result = run.invoke(app, [*command, "--project", str(shop)])
     assert result.exit_code == 130
+    assert "interrupted: " in result.stderr and kept in result.stderr
     assert "the same command goes on from there" in result.stderr
 
 
