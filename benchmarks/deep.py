@@ -1,15 +1,18 @@
 """Figures of the networks and of `mf` on real data, with this repository's split and evaluator.
 
-    python benchmarks/deep.py sequences [--set ml-1m|amazon-beauty] [--models sasrec,gru] [--seeds 1] [--threads N] [--option NAME=VALUE …]
-                                        [--labels N] [--save DIR]
-    python benchmarks/deep.py ratings                    # ml-100k, five random folds: RMSE and MAE of mf, with and without attributes
-    python benchmarks/deep.py sampled [--models ncf,neumf] [--validate] [--save DIR]   # ml-1m, one positive among 100 sampled items: only to compare with the
+    python -m benchmarks.deep sequences [--set ml-1m|amazon-beauty|ml-1m-dated] [--models sasrec,gru] [--seeds 1] [--threads N] [--option NAME=VALUE …]
+                                        [--against NAME=VALUE …] [--labels N] [--save DIR]
+    python -m benchmarks.deep ratings                    # ml-100k, five random folds: RMSE and MAE of mf, with and without attributes
+    python -m benchmarks.deep sampled [--models ncf,neumf] [--validate] [--save DIR]   # ml-1m, one positive among 100 sampled items: only to compare with the
                                                                                        # NCF paper
 
-`sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `--labels N` leaves
-the N newest pairs of events of the training part out as well, for a ranker to learn from (benchmarks/ranker.py), `--save` keeps the fitted models for it; a fit
-that was interrupted goes on there. `--quick` makes each run a short check of the script. Seconds are of the wall and of all cores (`cpu_s`). Data: see
-DAOGOU_DATA in `daogou.testing.data`.
+`sequences` is leave-one-out, strict: weights and the choice of the epoch see the training part only, the test ranks the whole catalogue. `ml-1m-dated`: the
+people whose times are complete, with these times. `--labels N` leaves the N newest pairs of events of the training part out as well, for a ranker to learn from
+(benchmarks/ranker.py), `--save` keeps the fitted models for it; a fit that was interrupted goes on there. `--against` fits each model a second time with other
+hyperparameters and gives the paired difference. What gaps in time are worth to attention, which then reads the time of the request:
+`--set ml-1m-dated --models sasrec --against time_gaps=true`. With several seeds the interval is that of the mean over them, and `seeds` holds mean and standard
+deviation between them. `--quick` makes each run a short check of the script. Seconds are of the wall and of all cores (`cpu_s`). Data: see DAOGOU_DATA in
+`daogou.testing.data`.
 """
 
 import argparse
@@ -27,11 +30,12 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from benchmarks.ranker import dated
 from daogou import plugins
 from daogou.contract import Run
 from daogou.data.dataset import Dataset, from_frames
 from daogou.data.split import Split, split
-from daogou.evaluate import evaluate, over_seeds
+from daogou.evaluate import Result, evaluate, over_seeds, paired
 from daogou.evaluate.result import bootstrap
 from daogou.testing.data import dataset_path
 
@@ -39,12 +43,13 @@ FILES = {"ml-1m": "sequences.txt", "amazon-beauty": "Beauty.txt"}
 SEQUENCES: dict[str, dict[str, dict[str, Any]]] = {
     "ml-1m": {
         "sasrec": {"dimensions": 128, "negatives": 1024, "epochs": 20, "learning_rate": 0.0015, "patience": 20},
-        "gru": {"negatives": 1024, "batch_tokens": 6400},
+        "gru": {"dimensions": 128, "units": 256, "negatives": 1024, "epochs": 16, "patience": 16},
     },
     "amazon-beauty": {
         "sasrec": {"length": 50, "blocks": 1, "dropout": 0.4, "negatives": 1024, "epochs": 15, "patience": 6, "holdout_users": 2000},
         "gru": {"length": 50, "dropout": 0.4},
     },
+    "ml-1m-dated": {"sasrec": {"negatives": 1024, "epochs": 12, "patience": 12}},
 }
 QUICK, QUICK_PEOPLE = {"epochs": 2}, 500
 # Chosen on validation: 64 dimensions without weight decay know more after 6 epochs (.683 of the sampled hits on test) than after 14 (.659).
@@ -96,31 +101,48 @@ def clock() -> Iterator[dict[str, float]]:
     found |= {"fit_s": round(time.perf_counter() - wall, 1), "cpu_s": round(time.process_time() - cpu, 1)}
 
 
+def dataset(name: str, people: int | None) -> Dataset:
+    if name in FILES:
+        return sequences(name, people)
+    whole = dated()
+    return whole if people is None else whole.where(whole.events.user < people)
+
+
 def run_sequences(a: argparse.Namespace) -> dict[str, Any]:
-    parts = split(sequences(a.set, QUICK_PEOPLE if a.quick else None), "leave-one-out")
+    parts = split(dataset(a.set, QUICK_PEOPLE if a.quick else None), "leave-one-out")
     train = parts.train
     for _ in range(a.labels):
         train = split(train, "leave-one-out").train
     parts = replace(parts, train=train)
     train.histories  # noqa: B018 (built outside the clock)
-    return {name: one_sequence_model(name, parts, a) for name in a.models or SEQUENCES[a.set]}
+    out: dict[str, Any] = {}
+    for name in a.models or SEQUENCES[a.set]:
+        out[name], result = one_sequence_model(name, parts, a, {})
+        if a.other:
+            label = f"{name} {' '.join(a.against)}"
+            out[label], other = one_sequence_model(name, parts, a, a.other)
+            gap = paired(other, result, "ndcg@10")
+            out[label]["ndcg@10 - " + name] = [round(x, 4) for x in (gap.difference, *gap.ci95)]
+    return out
 
 
-def one_sequence_model(name: str, parts: Split, a: argparse.Namespace) -> dict[str, Any]:
-    settings = {**SEQUENCES[a.set].get(name, {}), **a.options, **(QUICK if a.quick else {})}
+def one_sequence_model(name: str, parts: Split, a: argparse.Namespace, more: dict[str, Any]) -> tuple[dict[str, Any], Result]:
+    settings = {**SEQUENCES[a.set].get(name, {}), **a.options, **(QUICK if a.quick else {}), **more}
     results, clocks = [], []
     for seed in range(a.seeds):
         with clock() as seconds:
             run = Run(seed=seed, threads=a.threads, progress=told, checkpoint=a.save / "interrupted" if a.save else None)
             model = plugins.load("model", name)(**settings).fit(parts.train, run)
         if a.save:
-            model.save(a.save / (name if seed == 0 else f"{name}-{seed}"))
+            model.save(a.save / "-".join([name, *map(str, [seed] if seed else []), *(f"{n}={v}" for n, v in more.items())]))
         clocks.append(seconds)
         print(f"  seed {seed}: validation NDCG@10 {evaluate(model, parts.validation).mean('ndcg@10'):.4f}", file=sys.stderr, flush=True)
         results.append(evaluate(model, parts.test))
     whole = over_seeds(results) if len(results) > 1 else results[0]
-    figures = {m: [round(whole.mean(m), 4), *(round(x, 4) for x in whole.ci95[m])] for m in ("ndcg@10", "hr@10", "mrr@10")}
-    return {"settings": settings, **figures, **{k: round(float(np.mean([c[k] for c in clocks])), 1) for k in clocks[0]}}
+    figures: dict[str, Any] = {m: [round(whole.mean(m), 4), *(round(x, 4) for x in whole.ci95[m])] for m in ("ndcg@10", "hr@10", "mrr@10")}
+    if len(results) > 1:
+        figures["seeds"] = {m: [round(whole.mean(m), 4), round(whole.spread[m], 4)] for m in ("ndcg@10", "hr@10")}
+    return {"settings": settings, **figures, **{k: round(float(np.mean([c[k] for c in clocks])), 1) for k in clocks[0]}}, whole
 
 
 def run_ratings(a: argparse.Namespace) -> dict[str, Any]:
@@ -180,21 +202,26 @@ def run_sampled(a: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
+def hyperparameters(texts: list[str]) -> dict[str, Any]:
+    pairs = (text.partition("=") for text in texts)
+    return {name: msgspec.json.decode(value) if value[:1] in "0123456789tfn-." else value for name, _, value in pairs}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("what", choices=["sequences", "ratings", "sampled"])
-    options.add_argument("--set", choices=list(FILES), default="ml-1m")
+    options.add_argument("--set", choices=list(SEQUENCES), default="ml-1m")
     options.add_argument("--models", type=lambda text: text.split(","), default=[])
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options.add_argument("--option", action="append", default=[], help="NAME=VALUE, a hyperparameter for every model")
+    options.add_argument("--against", action="append", default=[], help="NAME=VALUE, a hyperparameter of a second fit of every model, for a paired difference")
     options.add_argument("--labels", type=int, default=0, help="pairs of events that are left to the ranker")
     options.add_argument("--save", type=Path, help="folder for fitted models")
     options.add_argument("--validate", action="store_true", help="`sampled` by the validation item, to choose settings")
     options.add_argument("--quick", action="store_true")
     a = options.parse_args()
-    pairs = (text.partition("=") for text in a.option)
-    a.options = {name: msgspec.json.decode(value) if value[:1] in "0123456789tfn-." else value for name, _, value in pairs}
+    a.options, a.other = hyperparameters(a.option), hyperparameters(a.against)
     runs: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"sequences": run_sequences, "ratings": run_ratings, "sampled": run_sampled}
     a.set = {"ratings": "ml-100k", "sampled": "ml-1m"}.get(a.what, a.set)
     print(json.dumps({"what": a.what, "set": a.set, **runs[a.what](a)}, indent=1))

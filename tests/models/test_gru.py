@@ -20,13 +20,15 @@ def by_hand(codes, arrays):
     """The docstring's formula, step by step, with the arrays of a fitted network (Keras stacks z, r and the candidate, and has a bias on each side)."""
     named = {key.split(".", 1)[1]: value.astype(np.float64) for key, value in arrays.items()}
     table, out = named["items/embeddings"], named["recurrent/out/kernel"]
+    scale, shift = (named[f"recurrent/norm_out/{part}"] for part in ("gamma", "beta"))
     w, u, (b_x, b_h) = (next(v for k, v in named.items() if k.endswith(f"gru_cell/{part}")) for part in ("kernel", "recurrent_kernel", "bias"))
     h = np.zeros(len(u))
     for code in codes:
         (x_z, x_r, x_c), (h_z, h_r, h_c) = (np.split(v, 3) for v in (table[code] @ w + b_x, h @ u + b_h))
         z, r = 1 / (1 + np.exp(-(x_z + h_z))), 1 / (1 + np.exp(-(x_r + h_r)))
         h = z * h + (1 - z) * np.tanh(x_c + r * h_c)
-    return h @ out @ table[1:].T
+    state = table[codes[-1]] + h @ out
+    return ((state - state.mean()) / np.sqrt(state.var() + 1e-6) * scale + shift) @ table[1:].T
 
 
 def test_scores_follow_the_formula_whatever_the_padding():

@@ -39,7 +39,7 @@ np.save(out, scores)
 """
 
 NETWORKS = {
-    "sasrec": {"dimensions": 16, "length": 12, "epochs": 2, "negatives": 16},
+    "sasrec": {"dimensions": 16, "length": 12, "epochs": 2, "negatives": 16, "time_gaps": True},
     "gru": {"dimensions": 16, "units": 16, "length": 12, "epochs": 1, "negatives": 16},
     "neumf": {"dimensions": 4, "epochs": 2, "batch_size": 256},
 }

@@ -25,7 +25,7 @@ def of_lengths(*lengths):
 
 
 def batches(histories, n_items=1000, **settings):
-    return sequence._Batches(histories, n_items, SasRecConfig(**settings))
+    return sequence._Batches(histories, n_items, SasRecConfig(**settings), lambda time_BT: ())
 
 
 def test_an_epoch_holds_one_window_of_every_history_and_next_codes_are_shifted():
@@ -71,7 +71,8 @@ def test_padded_batches_have_few_shapes_and_every_row_once(n):
     rng = np.random.default_rng(n)
     histories = Histories.of([rng.integers(0, 9, rng.integers(0, 60)) for _ in range(n)])
     rows, shapes = [], set()
-    for chosen, codes in sequence._padded(histories, 40):
+    for chosen, codes, times in sequence._padded(histories, np.arange(n) + 1000, 40):
+        assert (times[: len(chosen), -1] == chosen + 1000).all()
         shapes.add(codes.shape)
         rows += chosen.tolist()
         for row, line in zip(chosen, codes, strict=False):

@@ -3,11 +3,11 @@
 The family owns windows, length buckets, negatives, the loss, the warm start and inference; a model owns the layers between the item vectors
 and the states. Input codes are item + 1, 0 is padding on the left.
 
-Axes: B sequences, L positions, D dimensions, N negatives, I items.
+Axes: B sequences, L positions, T = L + 1 moments (those of the positions and that of what follows the last), D dimensions, N negatives, I items.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from daogou.config import hyper
-from daogou.contract import Codes, Queries, Run, Scores
+from daogou.contract import Codes, Queries, Run, Scores, Times
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.families import Base, State
@@ -63,7 +63,12 @@ class Sequence(Base):
 
     @abstractmethod
     def _states(self, k: Any) -> Any:
-        """A Keras layer: item vectors [B, L, D] and the mask of real positions [B, L] to states [B, L, D]. Every layer of it is named."""
+        """A Keras layer: item vectors [B, L, D], the mask of real positions [B, L] and what `_told` gives to states [B, L, D]. Every layer of it is named."""
+
+    def _told(self, time_BT: Times) -> tuple[Codes, ...]:
+        """What the layer is told of time, from the moments of events, µs; 0 where there is padding. Column q + 1 is when the answer of position q is asked for:
+        in training the time of the next event, when answering the time of the request. Here: nothing."""
+        return ()
 
     # ---- fitting
     def _fit(self, data: Dataset, run: Run) -> None:
@@ -72,7 +77,7 @@ class Sequence(Base):
         self._build(k)
         known = data.histories
         keep_E, users = hold_out(known, c.holdout_users, run.seed, self.n_items)
-        train, wanted_B = known.keep(keep_E), known.item[~keep_E]
+        train, wanted_B, asked_B = known.keep(keep_E), known.item[~keep_E], known.time[~keep_E]
         name = type(self).__name__.lower()
         taught = train.lengths.max() > 1
         self._known_I = (np.bincount(train.item, minlength=self.n_items) > 0) & taught
@@ -82,9 +87,9 @@ class Sequence(Base):
             if c.warm_start:
                 vectors_ID = _cooccurrence_vectors(train, self.n_items, c.dimensions, run.seed)
                 self._table.embeddings.assign(np.vstack([np.zeros((1, c.dimensions), np.float32), vectors_ID]))
-            batches = _Batches(train, self.n_items, c)
-            of = loop.fingerprint(name, c, run.seed, self.n_items, train.start, train.item)
-            validate = (lambda: self._held_out_ndcg(train[users], wanted_B)) if len(users) else None
+            batches = _Batches(train, self.n_items, c, self._told)
+            of = loop.fingerprint(name, c, run.seed, self.n_items, train.start, train.item, train.time)
+            validate = (lambda: self._held_out_ndcg(train[users], asked_B, wanted_B)) if len(users) else None
             loop.fit(self._objective, batches, batches.steps, c, run, validate=validate, what=name, of=of)
         self._items_ID = weights.array(self._table.embeddings)[1:]
 
@@ -95,14 +100,14 @@ class Sequence(Base):
         )
         self._encoder = _encoder(k, self._table, self._states(k), c)
         self._objective = _objective(k, self._encoder, self._table, c)
-        codes = np.ones((1, c.length), np.int32)
-        self._encoder(codes)
-        self._objective(codes, codes, np.ones(max(c.negatives, 1), np.int32), np.zeros(self.n_items + 1, np.float32))
+        codes, told = np.ones((1, c.length), np.int32), self._told(np.zeros((1, c.length + 1), np.int64))
+        self._encoder(codes, *told)
+        self._objective(codes, codes, np.ones(max(c.negatives, 1), np.int32), np.zeros(self.n_items + 1, np.float32), *told)
         self._last_states = Inference(self._encoder)
 
-    def _held_out_ndcg(self, history: Histories, wanted_B: Codes) -> float:
+    def _held_out_ndcg(self, history: Histories, asked_B: Times, wanted_B: Codes) -> float:
         self._items_ID = weights.array(self._table.embeddings)[1:]
-        return ndcg(self._score_histories(history), history, wanted_B)
+        return ndcg(self._score_histories(history, asked_B), history, wanted_B)
 
     # ---- answering
     def _score(self, queries: Queries) -> Scores:
@@ -110,12 +115,12 @@ class Sequence(Base):
         history = queries.history
         known = (history.item >= 0) & (history.item < self.n_items)
         known[known] = self._known_I[history.item[known]]
-        return self._score_histories(history.keep(known))
+        return self._score_histories(history.keep(known), queries.now_B)
 
-    def _score_histories(self, history: Histories) -> Scores:
+    def _score_histories(self, history: Histories, asked_B: Times) -> Scores:
         out_BI = np.full((len(history), self.n_items), -np.inf, np.float32)
-        for rows, codes_BL in _padded(history, self.config.length):
-            out_BI[rows] = self._last_states(codes_BL)[: len(rows)] @ self._items_ID.T
+        for rows, codes_BL, time_BT in _padded(history, asked_B, self.config.length):
+            out_BI[rows] = self._last_states(codes_BL, *self._told(time_BT))[: len(rows)] @ self._items_ID.T
         out_BI[:, ~self._known_I] = -np.inf
         return out_BI
 
@@ -127,11 +132,12 @@ class Sequence(Base):
         self._known_I = np.asarray(state["known"]).astype(np.bool_)
         weights.write(self._encoder, {name: np.asarray(array) for name, array in state.items() if name != "known"})
         self._items_ID = weights.array(self._table.embeddings)[1:]
-        self._last_states(np.ones((1, self.config.length), np.int32))  # compiled now, not while the first shopper waits
+        told = self._told(np.zeros((1, self.config.length + 1), np.int64))
+        self._last_states(np.ones((1, self.config.length), np.int32), *told)  # compiled now, not while the first shopper waits
 
 
 def _encoder(k: Any, table: Any, states: Any, config: SequenceConfig) -> Any:
-    """codes [B, L] → state after the last position [B, D]; `every` gives all states, for training."""
+    """codes [B, L], and what `_told` gives → state after the last position [B, D]; `every` gives all states, for training."""
 
     class Encoder(k.Model):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -142,17 +148,17 @@ def _encoder(k: Any, table: Any, states: Any, config: SequenceConfig) -> Any:
         def build(self, *shapes: Any) -> None:
             """Its layers build themselves when first called: shapes follow from the item table."""
 
-        def every(self, codes: Any, training: bool) -> Any:
-            return self.states(self.drop(self.items(codes), training=training), codes > 0, training=training)
+        def every(self, codes: Any, *told: Any, training: bool) -> Any:
+            return self.states(self.drop(self.items(codes), training=training), codes > 0, *told, training=training)
 
-        def call(self, codes: Any, training: bool = False) -> Any:
-            return self.every(codes, training)[:, -1]
+        def call(self, codes: Any, *told: Any, training: bool = False) -> Any:
+            return self.every(codes, *told, training=training)[:, -1]
 
     return Encoder()
 
 
 def _objective(k: Any, encoder: Any, table: Any, config: SequenceConfig) -> Any:
-    """(codes [B, L], next codes [B, L], negatives [N], log q [I + 1]) → mean cross-entropy over real positions.
+    """(codes [B, L], next codes [B, L], negatives [N], log q [I + 1], what `_told` gives) → mean cross-entropy over real positions.
 
     Sampled softmax with one set of negatives for the batch, so that it is two products of matrices. Scores are corrected by the log of how often the
     sampler proposes an item, relative to uniform (Bengio & Senécal 2008); for uniform negatives that is 0.
@@ -167,8 +173,8 @@ def _objective(k: Any, encoder: Any, table: Any, config: SequenceConfig) -> Any:
         def build(self, *shapes: Any) -> None:
             """Its layers build themselves when first called."""
 
-        def call(self, codes: Any, wanted: Any, negatives: Any, log_q: Any, training: bool = False) -> Any:
-            states = ops.reshape(self.encoder.every(codes, training), (-1, config.dimensions))
+        def call(self, codes: Any, wanted: Any, negatives: Any, log_q: Any, *told: Any, training: bool = False) -> Any:
+            states = ops.reshape(self.encoder.every(codes, *told, training=training), (-1, config.dimensions))
             flat = ops.reshape(wanted, (-1,))
             real = ops.cast(flat > 0, "float32")
             if config.negatives:
@@ -191,10 +197,12 @@ class _Batches:
     What lies in a batch follows from the generator alone. Long histories give another window in each epoch, so that an epoch is short and nothing is lost.
     """
 
-    def __init__(self, histories: Histories, n_items: int, config: SequenceConfig) -> None:
-        self._rows = [row + 1 for row in np.split(histories.item, histories.start[1:-1]) if len(row) > 1]
+    def __init__(self, histories: Histories, n_items: int, config: SequenceConfig, told: Callable[[Times], tuple[Codes, ...]]) -> None:
+        self._codes, self._time, self._told = histories.item + 1, histories.time, told
+        some = histories.lengths > 1
+        self._start, self._end = histories.start[:-1][some], histories.start[1:][some]
         self._length, self._newest = config.length, config.newest_share
-        steps = np.minimum([len(row) - 1 for row in self._rows], config.length)
+        steps = np.minimum(self._end - self._start - 1, config.length)
         bounds = buckets(config.length)
         inside = [np.flatnonzero((steps > low) & (steps <= high)) for low, high in zip([0, *bounds], bounds, strict=False)]
         self._buckets = [(high, some, max(1, config.batch_tokens // high)) for high, some in zip(bounds, inside, strict=True) if len(some)]
@@ -205,26 +213,29 @@ class _Batches:
         self._cumulative = np.cumsum(q_I) if share else None
         self._log_q = np.append(0.0, np.log(np.maximum(q_I * n_items, 1e-9))).astype(np.float32)
 
-    def __call__(self, rng: np.random.Generator) -> Iterator[tuple[Codes, Codes, Codes, Scores]]:
+    def __call__(self, rng: np.random.Generator) -> Iterator[tuple[Codes | Scores, ...]]:
+        """Codes, next codes, negatives, log q, and what `told` makes of the moments."""
         plan = []
         for high, some, rows in self._buckets:
             order = rng.permutation(some)
             plan += [(high, rows, order[first : first + rows]) for first in range(0, len(order), rows)]
         for n in rng.permutation(len(plan)):
             high, rows, chosen = plan[n]
-            codes_BL, wanted_BL = np.zeros((rows, high), np.int32), np.zeros((rows, high), np.int32)
+            codes_BT, time_BT = np.zeros((rows, high + 1), np.int32), np.zeros((rows, high + 1), np.int64)
             for b, r in enumerate(chosen):
-                window = self._window(self._rows[r], rng)
-                codes_BL[b, high - len(window) + 1 :], wanted_BL[b, high - len(window) + 1 :] = window[:-1], window[1:]
-            yield codes_BL, wanted_BL, self._draw(rng), self._log_q
+                window = self._window(int(self._start[r]), int(self._end[r]), rng)
+                first = high + 1 - (window.stop - window.start)
+                codes_BT[b, first:], time_BT[b, first:] = self._codes[window], self._time[window]
+            wanted_BL = codes_BT[:, 1:] * (codes_BT[:, :-1] > 0)  # the first event of a window follows nothing
+            yield codes_BT[:, :-1], wanted_BL, self._draw(rng), self._log_q, *self._told(time_BT)
 
-    def _window(self, row: Codes, rng: np.random.Generator) -> Codes:
-        """At most length + 1 codes."""
-        spare = len(row) - self._length - 1
+    def _window(self, start: int, end: int, rng: np.random.Generator) -> slice:
+        """At most length + 1 events of the row that lies there."""
+        spare = end - start - self._length - 1
         if spare <= 0:
-            return row
-        end = len(row) if rng.random() < self._newest else len(row) - int(rng.integers(spare + 1))
-        return row[end - self._length - 1 : end]
+            return slice(start, end)
+        end = end if rng.random() < self._newest else end - int(rng.integers(spare + 1))
+        return slice(end - self._length - 1, end)
 
     def _draw(self, rng: np.random.Generator) -> Codes:
         """[N] codes"""
@@ -240,8 +251,8 @@ def buckets(length: int) -> list[int]:
     return [length] if length <= SHORT else sorted({length // 4, length // 2, length})
 
 
-def _padded(histories: Histories, length: int) -> Iterator[tuple[NDArray[np.int64], Codes]]:
-    """Rows that have an event, as left-padded codes of few shapes: [1 or FEW, length], or [MANY, one of the buckets]."""
+def _padded(histories: Histories, asked_B: Times, length: int) -> Iterator[tuple[NDArray[np.int64], Codes, Times]]:
+    """Rows that have an event, as left-padded codes of few shapes, [1 or FEW, length] or [MANY, one of the buckets], and the moments that belong to them."""
     lengths = np.minimum(histories.lengths, length)
     some = np.flatnonzero(lengths)
     bounds = buckets(length)
@@ -255,9 +266,11 @@ def _padded(histories: Histories, length: int) -> Iterator[tuple[NDArray[np.int6
         for first in range(0, len(rows), size):
             chosen = rows[first : first + size]
             part = histories[chosen].tail(high)
-            codes_BL = np.zeros((size, high), np.int32)
-            codes_BL[part.row, high - 1 - part.age] = part.item + 1
-            yield chosen, codes_BL
+            codes_BL, time_BT = np.zeros((size, high), np.int32), np.zeros((size, high + 1), np.int64)
+            at = part.row, high - 1 - part.age
+            codes_BL[at], time_BT[at] = part.item + 1, part.time
+            time_BT[: len(chosen), -1] = asked_B[chosen]
+            yield chosen, codes_BL, time_BT
 
 
 def _cooccurrence_vectors(histories: Histories, n_items: int, dimensions: int, seed: int) -> Scores:
