@@ -74,6 +74,34 @@ def test_weights_trained_on_one_backend_score_alike_on_another(name, other, tmp_
         assert np.abs(trained[known] - loaded[known]).max() < 1e-5
 
 
+THREADS = """
+import sys
+from pathlib import Path
+import numpy as np
+from daogou.networks.backend import keras
+k = keras(int(sys.argv[1]))
+k.layers.Dense(64)(np.ones((64, 64), np.float32))
+if k.backend.backend() == "torch":
+    import torch
+    print(torch.get_num_threads())
+else:
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    print(sum(name.startswith(("tf_XLAEigen", "tf_Compute")) for name in names))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_a_network_computes_with_as_many_threads_as_it_is_given(name, monkeypatch):
+    for package in ("keras", name):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    for variable in ("NPROC", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    assert [python(THREADS, n, backend=name) for n in (1, 3)] == ["1", "3"]
+
+
 @pytest.mark.parametrize(
     ("installed", "asked", "message"),
     [

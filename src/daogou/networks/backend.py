@@ -35,7 +35,7 @@ def require() -> None:
 def keras(threads: int = 0) -> Any:
     """The `keras` module, configured before its first import: backend, home directory, and threads.
 
-    `threads` binds JAX only at its first use in the process: it reads ``NPROC`` once. PyTorch takes it each time.
+    `threads` binds JAX and TensorFlow only at their first use in the process, when they read their environment. PyTorch takes it each time.
 
     Raises:
         MissingExtra: Keras or a backend is not installed.
@@ -45,7 +45,8 @@ def keras(threads: int = 0) -> Any:
     # Keras writes a settings file into its home on import: not into the user's.
     os.environ.setdefault("KERAS_HOME", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "daogou" / "keras"))
     if threads:
-        os.environ.setdefault("NPROC", str(threads))
+        for name in ("NPROC", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(name, str(threads))
     import keras as module
 
     if threads and module.backend.backend() == "torch":
