@@ -18,17 +18,21 @@ from daogou.errors import UsageError
 from daogou.filters import Numbers, Words
 from daogou.finder import FUSED
 from daogou.guide.dialogue import MOST_PHOTO, look_at
+from daogou.guide.lexicon import attribute_names, shown
 from daogou.guide.names import Named, named, names_of
 from daogou.guide.questions import steps
 from daogou.guide.tokens import is_cjk
 from daogou.guide.understand import Constraint, digits
 from daogou.guide.values import Values, several
 from daogou.request import MAX_K, Answered
+from daogou.scenario import Scenario
 
 VALUES = 12
 """Of one attribute that are counted, the most frequent."""
 BANDS = 4
 """Of a number, with about as many goods in each."""
+REPEATED = 3
+"""Times that each of a few numbers must occur on average to be shown as itself."""
 SAMPLE = 4096
 """Goods from which the limits between bands are chosen; all are counted."""
 
@@ -156,9 +160,13 @@ def facets(engine: Engine, values: Values, match_I: Mask, wanted: bool | list[st
         column = engine.catalogue.column(name)
         counts = _bands(name, column, rows_N) if isinstance(column, Numbers) else _values(name, column, values, rows_N, chinese)
         if len(counts) > 1 or (counts and isinstance(wanted, list)):
-            label = engine.scenario.word(f"attribute.{name}", "zh" if chinese else "en", name)
-            out.append(Facet(attribute=name, label=label, values=counts))
+            out.append(Facet(attribute=name, label=called(engine.scenario, name, values.roles.get(name, name), chinese=chinese), values=counts))
     return out
+
+
+def called(scenario: Scenario, name: str, role: str, *, chinese: bool) -> str:
+    """What an attribute is called: by the scenario, else by the lexicon, else its own name."""
+    return scenario.word(f"attribute.{name}", "zh" if chinese else "en", shown(attribute_names().get(role, ()), chinese) or name)
 
 
 def _values(name: str, column: Words, values: Values, rows_N: NDArray[np.int64], chinese: bool) -> list[Count]:
@@ -179,12 +187,14 @@ def _label(values: Values, name: str, text: str, chinese: bool) -> str:
 
 
 def _bands(name: str, column: Numbers, rows_N: NDArray[np.int64]) -> list[Count]:
-    """Numbers between round limits."""
+    """Numbers between round limits; a few whole numbers as themselves."""
     values_I = column.values_I
     there = values_I[rows_N[: np.searchsorted(rows_N, len(values_I))]]
     there = there[np.isfinite(there)]
     if not len(there):
         return []
+    if few := _few(there):
+        return [Count(label=digits(value), filter=Constraint(name, "=", (value,), name).filter, items=items) for value, items in few]
     limits = sorted({_round(float(q)) for q in np.quantile(there[:: len(there) // SAMPLE + 1], np.arange(1, BANDS) / BANDS)})
     limits = [limit for limit in limits if there.min() < limit <= there.max()]
     below = [*(int(np.count_nonzero(there < limit)) for limit in limits), len(there)]
@@ -197,6 +207,15 @@ def _bands(name: str, column: Numbers, rows_N: NDArray[np.int64]) -> list[Count]
             label = " - ".join([digits(limits[n - 1]) if n else "", digits(limits[n]) if n < len(limits) else ""]).strip()
             out.append(Count(label=label, filter=both, items=items))
     return out
+
+
+def _few(there_N: NDArray[np.float64]) -> list[tuple[float, int]]:
+    """Whole numbers that are a few kinds rather than a measure, such as years: each with its count, the largest number first; else nothing."""
+    kinds = np.unique(there_N[:: len(there_N) // SAMPLE + 1])
+    if len(kinds) > VALUES or len(there_N) < REPEATED * len(kinds) or (kinds % 1).any():
+        return []
+    counts = [(float(kind), int(np.count_nonzero(there_N == kind))) for kind in kinds[::-1]]
+    return counts if sum(n for _, n in counts) == len(there_N) else []
 
 
 def _round(value: float) -> float:

@@ -5,9 +5,10 @@ from typing import Annotated
 from litestar import Response, Router, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import PathParameter, QueryParameter
+from msgspec import Meta
 
 from daogou.data.rows import Item
-from daogou.serve.web import fields, shelves
+from daogou.serve.web import facets, fields, shelves
 from daogou.serve.web.categories import Menu, Shared
 from daogou.serve.web.forms import OPEN, added, fields_of, is_item, record
 from daogou.serve.web.page import Asked, Page
@@ -22,6 +23,7 @@ MOST_LISTED = 60
 ItemPath = Annotated[str, PathParameter(max_length=1000)]
 Place = Annotated[int, QueryParameter(ge=0, le=10_000)]
 Price = Annotated[str, QueryParameter(name="max", max_length=20)]
+Only = Annotated[list[Annotated[str, Meta(max_length=500)]] | None, QueryParameter(max_items=facets.MOST_CHOSEN)]
 Words = Annotated[str, QueryParameter(max_length=200)]
 Name = Annotated[str, QueryParameter(max_length=256)]
 
@@ -96,28 +98,27 @@ def _why(page: Page, place: str, item_id: str, items: list[str]) -> Response[str
 
 # ---- search ---------------------------------------------------------------------------------------------------------------------
 @get("/search", **OPEN)
-async def search(page: Asked, menu: Shared, q: Words = "", category: Name = "", at_most: Price = "") -> Response[str]:
-    """Words, a category and a price; each may be missing."""
-    return await page.build(_search, menu, q.strip(), category, at_most)
-
-
-def _search(page: Page, menu: Menu, words: str, category: str, at_most: str) -> Response[str]:
+async def search(page: Asked, q: Words = "", category: Name = "", at_most: Price = "", only: Only = None) -> Response[str]:
+    """Words, a category, a price and values chosen from the counts; each may be missing."""
     limit = fields.plain(fields.amount(at_most))
-    terms = ["category = " + shelves.quoted(category)] if category else []
-    terms += [f"price <= {limit}"] if limit else []
-    filter = " and ".join(terms)
-    answer = shelves.found(page, words, filter, MOST_FOUND)
-    categories = menu.of(page.services.live.engine.catalogue)
-    else_where = shelves.shelves(page, "home" if page.visit.user else "guest")[:1] if not answer.items else []
+    return await page.build(_search, facets.Looked(q.strip(), category, limit, tuple(dict.fromkeys(only or ()))))
+
+
+def _search(page: Page, looked: facets.Looked) -> Response[str]:
+    values = page.services.guide.values(page.services.live.engine)
+    chips = facets.chips(page, values, looked)
+    found = shelves.found(page, values, looked.words, looked.filter, MOST_FOUND)
+    else_where = shelves.shelves(page, "home" if page.visit.user else "guest")[:1] if not found.answer.items else []
     return page.render(
         "search.html",
-        q=words,
-        category=category,
-        at_most=limit,
-        filter=filter,
-        answer=answer,
+        q=looked.words,
+        looked=looked,
+        found=found,
+        answer=found.answer,
         most=MOST_FOUND,
-        categories=categories,
+        priced=values.priced or bool(looked.at_most),
+        chips=chips,
+        groups=facets.groups(page, values, found.facets, looked),
         rows=else_where,
     )
 

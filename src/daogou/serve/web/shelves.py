@@ -7,6 +7,8 @@ from msgspec.structs import replace
 
 from daogou.data.rows import Item
 from daogou.engine import Answer, Answered, Request
+from daogou.guide.search import Facet, Search, facets, search
+from daogou.guide.values import Values
 from daogou.serve.web import roles
 from daogou.serve.web.fields import text_of
 from daogou.serve.web.page import Page, Shelf
@@ -64,13 +66,31 @@ def shelves(page: Page, where: str, *, items: Sequence[str] = (), exclude: Itera
     return out
 
 
-def found(page: Page, words: str, filter: str, k: int) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search finds, and what there is of it."""
+
+    answer: Answer
+    total: int
+    "Goods that match; the answer may go on with similar ones."
+    facets: list[Facet]
+    corrected: str | None = None
+    "The words as they were searched for, where one was misspelt."
+
+
+def found(page: Page, values: Values, words: str, filter: str, k: int) -> Found:
     """What a search finds; without words, what this person would be shown under the same filter."""
+    engine, chinese = page.services.live.engine, page.speech.locale == "zh"
     if not words:
-        return shelf(page, roles.placements(page.services.scenario, "home")[0], filter=filter, k=k).answer
-    answer = page.services.live.engine.search(words, filter, k, locale=page.speech.locale, user_id=page.visit.person)
+        answer = shelf(page, roles.placements(page.services.scenario, "home")[0], filter=filter, k=k).answer
+        match_I = engine.matching([filter])
+        return Found(answer, int(match_I.sum()), facets(engine, values, match_I, True, chinese=chinese))
+    results = search(engine, values, Search(text=words, filter=filter, user_id=page.visit.person, locale=page.speech.locale, k=k))
+    answer = Answer(request_id=results.request_id, release=results.release, degraded=results.degraded, items=results.items)
+    if "text" in results.relaxed:  # nothing has the words: the page says so, and what it shows instead is chosen for the person
+        return Found(replace(answer, items=[]), 0, [])
     noted(page, answer, SEARCH)
-    return answer
+    return Found(answer, results.total, results.facets, results.corrected)
 
 
 def noted(page: Page, answer: Answer, place: str) -> None:
