@@ -112,6 +112,15 @@ class Additive(Protocol):
 
 
 @runtime_checkable
+class Rater(Recommender, Protocol):
+    """A recommender that can say how an item would be rated."""
+
+    @property
+    def rates(self) -> bool: ...  # whether it has learned that, or only an order
+    def predict(self, queries: Queries, items_B: Codes) -> Scores: ...  # [B] the rating of one item for each query
+
+
+@runtime_checkable
 class StandIn(Recommender, Protocol):
     """A recommender that needs no events, and speaks for those that do on items that have few: a blend asks it so without knowing its name."""
 

@@ -5,6 +5,7 @@ from daogou.evaluate.evaluation import KS, Scorer, evaluate
 from daogou.evaluate.fairness import Exposure, Groups, by_group, exposure_by, quality_by_group
 from daogou.evaluate.leakage import leaks
 from daogou.evaluate.lists import Catalogue
+from daogou.evaluate.ratings import RatingError, given, rating_error
 from daogou.evaluate.result import Interval, Paired, Result, over_seeds, paired
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Groups",
     "Interval",
     "Paired",
+    "RatingError",
     "Result",
     "Scorer",
     "beside",
@@ -23,8 +25,10 @@ __all__ = [
     "compare",
     "evaluate",
     "exposure_by",
+    "given",
     "leaks",
     "over_seeds",
     "paired",
     "quality_by_group",
+    "rating_error",
 ]

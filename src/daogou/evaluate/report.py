@@ -22,6 +22,7 @@ from rich.text import Text
 from daogou.evaluate import plots
 from daogou.evaluate.comparison import Beside, Comparison
 from daogou.evaluate.fairness import Exposure, Groups
+from daogou.evaluate.ratings import RatingError
 from daogou.evaluate.result import Paired, Result
 
 QUALITY = ("ndcg@10", "hr@10", "recall@10", "precision@10", "f1@10", "mrr@10", "map@10", "auc")
@@ -45,6 +46,8 @@ class Report:
     "Highest resident memory of the process during that fit, MiB."
     apart: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     "Targets in rows of their own (`no-history`, `new-items`) → model → result."
+    ratings: Mapping[str, RatingError] = field(default_factory=dict)
+    "Model that predicts ratings → how far they were off."
     groups: Mapping[str, Mapping[str, Groups]] = field(default_factory=dict)
     "Registration attribute → model → quality by group."
     exposure: Mapping[str, Exposure] = field(default_factory=dict)
@@ -94,6 +97,8 @@ def terminal_table(report: Report) -> Stack:
     parts: list[Table | Text] = [_quality_table(report), _lists_table(report)]
     if kinds := _kinds(report):
         parts.append(_kinds_table(comparison, kinds))
+    if report.ratings:
+        parts.append(_ratings_table(report.ratings))
     parts += [_beside_table(two) for two in report.beside]
     parts.append(Text(comparison.sentence))
     parts += [Text(f"  {two.sentence}") for two in report.beside]
@@ -145,6 +150,13 @@ def _kinds_table(comparison: Comparison, kinds: Mapping[str, Mapping[str, Result
     return table
 
 
+def _ratings_table(ratings: Mapping[str, RatingError]) -> Table:
+    table = _table("error of predicted ratings", "model", "RMSE", "95 %", "MAE", "ratings")
+    for model, found in ratings.items():
+        table.add_row(model, f"{found.rmse:.4f}", f"{found.rmse_ci95.low:.4f}–{found.rmse_ci95.high:.4f}", f"{found.mae:.4f}", f"{found.n:,}")
+    return table
+
+
 def _beside_table(two: Beside) -> Table:
     first, second = two.titles
     table = _table(f"{two.metric} under {first} and under {second}", "model", first, "place", second, "place")
@@ -186,6 +198,7 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "baseline": comparison.baseline,
         "order": comparison.order(),
+        "ratings": {name: {**found._asdict(), "rmse_ci95": list(found.rmse_ci95)} for name, found in report.ratings.items()},
         "paired": {metric: {name: _paired(pair) for name, pair in comparison.against_baseline(metric).items()} for metric in _paired_metrics(comparison)},
         "apart": {kind: {name: _model(result) for name, result in by_model.items()} for kind, by_model in report.apart.items()},
         "fairness": {

@@ -178,6 +178,10 @@ class Mf(Base):
         scores_BI[:, ~self._known_I] = -np.inf
         return np.asarray(scores_BI, np.float32)
 
+    @property
+    def rates(self) -> bool:
+        return self.config.loss == "rating"
+
     def predict(self, queries: Queries, items_B: Codes) -> Scores:
         """[B] expected ratings of one item for each query, within the bounds of the ratings learned from; an unknown item gets the person's mean."""
         x_BD, bias_B = self._people(queries)

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from daogou import plugins
-from daogou.contract import Progress, Recommender, Run
+from daogou.contract import Progress, Rater, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Split
 from daogou.errors import TrainingError, UnknownName
-from daogou.evaluate import Catalogue, Result, Scorer, compare, evaluate, exposure_by, leaks, over_seeds, quality_by_group
+from daogou.evaluate import Catalogue, RatingError, Result, Scorer, compare, evaluate, exposure_by, given, leaks, over_seeds, quality_by_group, rating_error
 from daogou.evaluate.comparison import Comparison, beside
 from daogou.evaluate.report import Report
 from daogou.rank import blend
@@ -79,6 +80,7 @@ def experiment(
         fit_s=first.fit_s,
         peak_mib=first.peak_mib,
         apart=first.apart,
+        ratings=first.ratings,
         groups=quality_by_group({best: first.comparison.results[best]}, first.parts.test, groups),
         exposure={best: exposure_by(first.comparison.results[best], first.parts.train, exposure)} if exposure in data.item_table.columns else {},
         beside=tuple(
@@ -103,6 +105,7 @@ class _Protocol:
         self.fit_s: dict[str, float] = {}
         self.peak_mib: dict[str, float] = {}
         self.apart: dict[str, dict[str, Result]] = {}
+        self.ratings: dict[str, RatingError] = {}
         catalogue = Catalogue.of(self.parts.train)
         rankers = [name for name in names if name == RANKED or name in scenario.rankers or name in plugins.names("ranker")]
         wanted = [name for name in names if name != BLEND and name not in rankers]
@@ -129,9 +132,17 @@ class _Protocol:
                     run.progress(f"{protocol}: evaluate {name}", n, len(scorers))
                 found.setdefault(name, []).append(evaluate(scorer, self.parts.test, repeats=self.repeats, catalogue=catalogue))
             if seed == 0:
+                self.ratings = self._ratings(data, fitted)
                 for kind, targets in self.parts.apart.items():
                     self.apart[kind] = {name: evaluate(scorer, targets, repeats=self.repeats) for name, scorer in scorers.items()}
         self.comparison: Comparison = compare({name: over_seeds(results) for name, results in found.items()}, baseline="recent")
+
+    def _ratings(self, data: Dataset, models: Mapping[str, Recommender]) -> dict[str, RatingError]:
+        """How far the models that predict ratings are off on the test items that were rated."""
+        raters = {name: model for name, model in models.items() if isinstance(model, Rater) and model.rates}
+        value_T = given(data, self.parts.test) if raters else np.zeros(0, np.float32)
+        found = {name: rating_error(model, self.parts.test, value_T) for name, model in raters.items()}
+        return {name: error for name, error in found.items() if error}
 
     def _ranked(self, scenario: Scenario, names: Sequence[str], models: dict[str, Recommender], weights: Mapping[str, float], run: Run) -> dict[str, Scorer]:
         """Rankers over the models, learned from validation; one that cannot be is a warning of the report."""
