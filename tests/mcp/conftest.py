@@ -11,6 +11,7 @@ from daogou.models.popular import Popular
 from daogou.release import Fitted, Manifest
 from daogou.scenario import Project, load_project
 from daogou.store import Store
+from daogou.testing.chat_server import ChatServer
 from daogou.testing.project import fill
 from daogou.testing.toy import random_dataset
 from daogou.train import release as releases
@@ -48,3 +49,21 @@ def writer(project: Project) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def retrain() -> Callable[[Project, Store, float], str]:
     return train
+
+
+@pytest.fixture
+def chat() -> Iterator[ChatServer]:
+    """A language model's server, which does what a test says."""
+    with ChatServer().running() as server:
+        yield server
+
+
+@pytest.fixture
+def advised(tmp_path: Path, chat: ChatServer) -> Project:
+    """A shop of its own, not trained, that names the language model."""
+    settings = f'[serving]\ntext_encoder = ""\n[language_model]\nurl = "{chat.url}"\nmodel = "m"\nbudget_s = 1.0\n'
+    (tmp_path / "daogou.toml").write_text(f'scenario = "shop"\n{settings}', "utf-8")
+    project = load_project(tmp_path)
+    with Store.open(project.store_url) as store:
+        fill(store, random_dataset())
+    return project

@@ -24,6 +24,7 @@ from daogou.scenario import Project
 from daogou.serve import keys
 from daogou.serve.routes.guide import LARGEST
 from daogou.store import Store
+from daogou.testing.chat_server import ChatServer, completion
 
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
@@ -136,3 +137,26 @@ def test_nonsense_is_the_callers_mistake(project: Project, writer: Store, body: 
         answer = httpx.post(address, content=body, headers=HEADERS | {"x-api-key": key.token})
         assert answer.status_code < 500
         assert answer.status_code >= 400 or "error" in answer.text.lower()
+
+
+def test_the_guide_speaks_with_the_projects_language_model(advised: Project, chat: ChatServer) -> None:
+    """Over HTTP, too, and the connections end with the server: warnings are errors here."""
+    chat.behaviour = lambda _: [(0.0, completion('{"text": "I would take {1}."}'))]
+
+    async def turn(address: str, token: str) -> None:
+        async with (
+            httpx2.AsyncClient(headers={"x-api-key": token}) as http,
+            Client(streamable_http_client(address, http_client=http), read_timeout_seconds=60) as client,
+        ):
+            for _ in range(2):
+                found = await client.call_tool("guide", {"text": "b1", "locale": "en"})
+                assert found.structured_content["reply"].startswith("I would take “Item")  # type: ignore[index]
+
+    with Store.open(advised.store_url) as writer:
+        key = keys.create(writer, "server")
+        with keyed(advised) as address:
+            asyncio.run(turn(address, key.token))
+    deadline = time.monotonic() + 5
+    while chat.ended < chat.connections and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(chat.asked) == 2 and chat.connections == chat.ended == 1

@@ -1,6 +1,7 @@
 """The tools through a real client, over the standard input and output of `daogou mcp`."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mcp import Client, StdioServerParameters
 from daogou.data.rows import Item
 from daogou.scenario import Project
 from daogou.store import Store
+from daogou.testing.chat_server import CLOSE, ChatServer, Script, completion, reply
 
 
 @asynccontextmanager
@@ -143,3 +145,58 @@ def test_without_a_store_it_says_so(tmp_path: Path) -> None:
         [sys.executable, "-m", "daogou", "mcp", "--project", str(tmp_path)], check=False, input="", capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 1 and ended.stdout == "" and "there is no store" in ended.stderr
+
+
+# ---- a language model beside the rules ----
+READING = '{"constraints": [{"attribute": "brand", "op": "=", "value": "b1", "said": "zorple"}], "words": ""}'
+
+
+def said(text: str) -> Script:
+    return [(0.0, completion(json.dumps({"text": text})))]
+
+
+WRONG: dict[str, Script] = {
+    "an invented product": said("We have the iPhone for you."),
+    "an invented price": said("{1} costs 1 CNY."),
+    "a link": said("[it](http://evil.example)"),
+    "wrong JSON": [(0.0, completion('{"text": '))],
+    "it stalls": [(9.0, completion('{"text": "late"}'))],
+    "it breaks off": [(0.0, completion('{"text": "late"}')[:-9]), (0.0, CLOSE)],
+    "500": [(0.0, reply(b"{}", status="500 Oops"))],
+}
+
+
+def test_the_guide_speaks_with_the_projects_language_model_and_without_it_in_time(advised: Project, chat: ChatServer) -> None:
+    async def conversation(client: Client) -> None:
+        chat.behaviour = lambda _: said("I'd take {1}.")
+        turn = await ask(client, "guide", text="b1", locale="en", k=2, user_id="u1")
+        best = turn["items"][0]
+        assert turn["reply"].startswith(f"I'd take “{best['title']}” ({best['price']:g})") and len(chat.asked) == 1
+        assert '"u1"' not in json.dumps(chat.asked), "who asks is not told"
+        for what, script in WRONG.items():
+            chat.behaviour = lambda _, script=script: script  # type: ignore[misc]
+            began = time.monotonic()
+            turn = await ask(client, "guide", text="b1", locale="en", k=3)
+            assert time.monotonic() - began < 1.5, what
+            assert "products match. Here are the best." in turn["reply"], (what, turn["reply"])
+            assert len(turn["items"]) == 3 and all(item["brand"] == "b1" for item in turn["items"])
+        assert len(chat.asked) == 1 + len(WRONG)
+
+    talk(advised, conversation)
+
+
+def test_what_the_rules_cannot_read_is_read_by_the_language_model(advised: Project, chat: ChatServer) -> None:
+    async def conversation(client: Client) -> None:
+        chat.behaviour = lambda asked: [(0.0, completion(READING if "attributes" in asked["messages"][1]["content"] else '{"text": "{1}."}'))]
+        turn = await ask(client, "guide", text="zorple", locale="en")
+        assert [chip["filter"] for chip in turn["understood"]] == ['brand = "b1"'] and all(item["brand"] == "b1" for item in turn["items"])
+
+    talk(advised, conversation)
+
+
+def test_a_key_that_is_not_there_is_found_at_the_start(advised: Project) -> None:
+    with (advised.directory / "daogou.toml").open("a", encoding="utf-8") as file:
+        file.write('key_env = "NO_SUCH_KEY"\n')
+    command = [sys.executable, "-m", "daogou", "mcp", "--project", str(advised.directory)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, input="", timeout=60, env={**os.environ, "NO_SUCH_KEY": ""})
+    assert done.returncode == 1 and "NO_SUCH_KEY" in done.stderr and "Traceback" not in done.stderr

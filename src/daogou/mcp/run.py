@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from litestar.types import ASGIApp
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from daogou.guide.assistant import Assistant
+from daogou.guide.dialogue import Guide
+from daogou.guide.language_model import LanguageModel
 from daogou.mcp.follow import Follower
 from daogou.mcp.gate import Gate
 from daogou.mcp.tools import Tools, server
@@ -23,6 +27,8 @@ from daogou.serve.routes.guide import LARGEST
 from daogou.serve.run import CONNECTIONS, GRACE_S, LoopbackOnly, is_loopback
 from daogou.store import Store
 
+log = structlog.get_logger("daogou.mcp")
+
 PATH = "/mcp"
 
 
@@ -34,13 +40,14 @@ def opened(project: Project, store: Store) -> Iterator[MCPServer]:
         ConfigError, StoreError: the project cannot be read.
     """
     scenario, metrics, desk = project.load_scenario(), Metrics(), Desk()
+    assistant = Assistant(Guide(), _model(project), desk.run)
     follower = Follower(store, scenario.attributes.items)
-    live = Live(project, scenario, store, metrics)
+    live = Live(project, scenario, store, metrics, prepare=assistant.guide.warm)
     live.start()
     follower.start(live.catalogue_changed)
     try:
         live.engine.meaning  # noqa: B018 (the first look begins to read the texts)
-        yield server(Tools(scenario, live, desk))
+        yield server(Tools(scenario, live, desk, assistant))
     finally:
         desk.close()
         follower.close()
@@ -81,6 +88,15 @@ def application(project: Project, store: Store, mcp: MCPServer, *, open_access: 
     )
     asked: ASGIApp = LoopbackOnly(app) if open_access else Gate(app, store)  # type: ignore[arg-type]
     return Edge(asked, Metrics(), set[str])
+
+
+def _model(project: Project) -> LanguageModel | None:
+    """The project's language model, where it names one; the log says what became of each call."""
+    settings = project.language_model
+    if settings is None:
+        return None
+    log.info("language model", url=settings.url, model=settings.model, read=settings.read, phrase=settings.phrase, sends="what shoppers tell the guide")
+    return LanguageModel(settings, count=lambda use, outcome: log.info("language model", use=use, outcome=outcome))
 
 
 def _settle(log_level: str) -> None:

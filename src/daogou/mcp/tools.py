@@ -1,7 +1,8 @@
 """The five tools: search, recommend, similar, explain, guide. Each asks the live engine as the API does, under the same bounds."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -17,7 +18,8 @@ from daogou.catalogue import item_columns
 from daogou.engine import Engine
 from daogou.errors import DaogouError, ReleaseError, StoreError
 from daogou.filters import MAX_LENGTH
-from daogou.guide.dialogue import MOST_PHOTO, Guide, Question
+from daogou.guide.assistant import Assistant
+from daogou.guide.dialogue import MOST_PHOTO, Question
 from daogou.guide.search import Search, search
 from daogou.mcp.answers import Found, Goods, Turn, found, goods, turn
 from daogou.request import MAX_K, Request, SessionEvent
@@ -53,7 +55,8 @@ class Tools:
     scenario: Scenario
     live: Live
     desk: Desk
-    guide_: Guide = field(default_factory=Guide)
+    assistant: Assistant
+    "The guide, with the project's language model where it names one."
 
     async def search(
         self,
@@ -71,7 +74,7 @@ class Tools:
         alone do not bind. For a whole sentence of a shopper ("red running shoes under 500") use `guide`."""
         engine = self.live.engine
         asked = Search(text=query, filter=filter, prefer=prefer, facets=facets, k=k, user_id=user_id, locale=locale)
-        return found(await self._run(lambda: search(engine, self.guide_.values(engine), asked)))
+        return found(await self._run(lambda: search(engine, self.assistant.guide.values(engine), asked)))
 
     async def recommend(
         self,
@@ -116,14 +119,19 @@ class Tools:
         locale: Annotated[str | None, Field(max_length=16, description="`en` or `zh`; null = the language of the text.")] = None,
     ) -> Turn:
         """One turn of the shop's own guide: reads price, colour, size, brand, category and "not …" from a sentence, keeps them over the conversation
-        ("cheaper", "like the second one but black", 便宜一点), answers with goods, and asks back where an answer would halve what is left. It answers
-        by rules: how to put it to the shopper is yours."""
+        ("cheaper", "like the second one but black", 便宜一点), answers with goods, and asks back where an answer would halve what is left. How to
+        put its reply to the shopper is yours."""
         question = Question(text=text, image=image, user_id=user_id, conversation_id=conversation_id, locale=locale, remove=remove, filter=filter, k=k)
-        return turn(await self._run(self.guide_.ask, self.live.engine, question))
+        return turn(await self._told(self.assistant.ask(self.live.engine, question)))
 
     async def _run(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return await self._told(self.desk.run(call, *args, **kwargs))
+
+    @staticmethod
+    async def _told(answer: Awaitable[T]) -> T:
+        """The answer, or what went wrong in words for the agent."""
         try:
-            return await self.desk.run(call, *args, **kwargs)
+            return await answer
         except (StoreError, ReleaseError, DBAPIError) as e:
             # What these say may name files and persons: the log has it.
             log.error("unavailable", error=type(e).__name__, found=str(e))
@@ -156,7 +164,16 @@ def told(error: DaogouError) -> str:
 def server(tools: Tools) -> MCPServer:
     """The tools under their names, with the scenario's placements and attributes told to the agent."""
     asked: list[Callable[..., Awaitable[Any]]] = [tools.search, tools.recommend, tools.similar, tools.explain, tools.guide]
-    return MCPServer("daogou", version=__version__, instructions=instructions(tools.scenario), tools=[_tool(one) for one in asked])
+
+    @asynccontextmanager
+    async def life(_: MCPServer) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if tools.assistant.model is not None:
+                await tools.assistant.model.close()  # in the event loop that used it
+
+    return MCPServer("daogou", version=__version__, instructions=instructions(tools.scenario), tools=[_tool(one) for one in asked], lifespan=life)
 
 
 def _tool(method: Callable[..., Awaitable[Any]]) -> Tool:
