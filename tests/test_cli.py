@@ -142,6 +142,12 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert code("init", "p", "--scenario", "shopp") == 2
 
 
+def test_tables_in_a_file_are_whole(shop: Path) -> None:
+    said = ask("evaluate", "--models", "popular,covisit", "--project", str(shop))
+    assert "…" not in said
+    assert "coverage@10" in said
+
+
 # ---- long commands
 def test_the_epochs_of_a_network_share_one_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with bars() as report:

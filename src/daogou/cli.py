@@ -40,6 +40,9 @@ err = Console(stderr=True)
 _EPOCH = re.compile(r" (?:epoch \d|loss |validation )")
 """What follows the name of a step and changes while it goes on."""
 
+PIPED_COLUMNS = 160
+"""A table that goes into a file has no terminal that it must fit."""
+
 ProjectDir = Annotated[Path, typer.Option("--project", help="Project directory.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Models = Annotated[str, typer.Option("--models", help="Comma-separated; empty = the scenario's.")]
@@ -255,7 +258,7 @@ def evaluate(
     if as_json:
         _print(reports.to_json(found), True)
     else:
-        Console().print(reports.terminal_table(found))
+        Console(width=None if sys.stdout.isatty() else PIPED_COLUMNS).print(reports.terminal_table(found))
 
 
 @app.command()
