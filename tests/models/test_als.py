@@ -7,7 +7,8 @@ import scipy.sparse as sp
 from daogou.contract import Queries, Run
 from daogou.data.histories import Histories
 from daogou.evaluate import evaluate
-from daogou.models.als import NOTHING, Als, Expected, _confidence, _gram, _solve
+from daogou.factors import NOTHING, solve
+from daogou.models.als import Als, Expected, _confidence
 from daogou.testing.contract import RecommenderContract, asked, digest
 from daogou.testing.toy import random_dataset
 
@@ -48,9 +49,9 @@ def test_every_sweep_lowers_the_loss(data):
 def test_many_conjugate_steps_solve_the_system(data):
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((data.n_items, 8)).astype(np.float32)
-    seen, gram = _confidence(data.histories, data.n_items), 0.1 * _gram(vectors)
+    seen, gram = _confidence(data.histories, data.n_items), 0.1 * vectors.T @ vectors
     out, ridge = np.zeros((data.n_users, 8), np.float32), np.full(data.n_users, 0.5, np.float32)
-    _solve(seen.indptr, seen.indices, seen.data, vectors, gram.astype(np.float32), ridge, NOTHING, out, 0, data.n_users, 40)
+    solve(seen.indptr, seen.indices, seen.data, vectors, gram.astype(np.float32), ridge, NOTHING, out, 0, data.n_users, 40)
     for u in (0, 5, 17):
         row = seen[u].toarray()[0]
         a = (vectors.T * row) @ vectors + gram + 0.5 * np.eye(8)

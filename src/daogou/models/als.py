@@ -1,6 +1,5 @@
 """ALS: matrix factorisation of implicit feedback; item vectors for search and similarity, and a taste that a guest's history is folded into."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,9 @@ from daogou.contract import Queries, Reason, Run, Scores
 from daogou.data.dataset import Dataset
 from daogou.data.histories import Histories
 from daogou.encode.items import Blocks, item_vectors
+from daogou.factors import NOTHING, half_sweep, random_factors
 from daogou.families import State, Vectors
 from daogou.networks.attributes import Attributes
-
-ROWS = 256  # rows of one unit of work: small enough to share evenly between threads
-NOTHING = np.zeros((0, 0), np.float32)
 
 
 class AlsConfig(Config, frozen=True):
@@ -63,11 +60,7 @@ class Als(Vectors):
         seen_UI = _confidence(data.histories, data.n_items)
         seen_IU = seen_UI.T.tocsr()
         rng = np.random.default_rng(run.seed)
-        users, items = (
-            (rng.standard_normal((n, c.embedding_size), np.float32) * np.float32(0.1 / np.sqrt(c.embedding_size))) for n in (data.n_users, data.n_items)
-        )
-        users[np.diff(seen_UI.indptr) == 0] = 0.0  # whoever did nothing and whatever nobody wanted says nothing
-        items[np.diff(seen_IU.indptr) == 0] = 0.0
+        users, items = random_factors(seen_UI, seen_IU, c.embedding_size, rng)
         of_users, of_items = self._expected(data, run, seen_UI, seen_IU)
         with ThreadPoolExecutor(max(1, run.threads)) as pool:
             for epoch in range(c.epochs):
@@ -98,15 +91,9 @@ class Als(Vectors):
 
     def _half(self, pool: ThreadPoolExecutor, seen: sp.csr_matrix, fixed: Scores, solved: Scores, expected: "Expected | None" = None) -> None:
         """Improves the rows of `solved` in place, given the other side, and then what is expected of them."""
-        gram_DD = np.float32(self.config.unobserved) * sum(pool.map(lambda s: _gram(fixed[s]), _spans(len(fixed))))
-        ridge = self._ridges(seen).astype(np.float32)
-        mean = NOTHING if expected is None or expected.map_FD is NOTHING else expected.all()
-        jobs = [
-            pool.submit(_solve, seen.indptr, seen.indices, seen.data, fixed, gram_DD, ridge, mean, solved, s.start, s.stop, self.config.steps)
-            for s in _spans(len(solved))
-        ]
-        for job in jobs:
-            job.result()
+        c = self.config
+        mean_ND = NOTHING if expected is None or expected.map_FD is NOTHING else expected.all()
+        half_sweep(pool, seen, fixed, solved, c.unobserved, self._ridges(seen), mean_ND=mean_ND, steps=c.steps)
         if expected is not None:
             expected.learn(solved)
 
@@ -188,89 +175,6 @@ def _confidence(history: Histories, n_items: int, decay: NDArray[np.float64] | N
     seen.sort_indices()
     seen.data = np.log2(1.0 + seen.data).astype(np.float32)
     return seen
-
-
-def _spans(n: int) -> Iterator[slice]:
-    """Fixed units of work: sums over them do not depend on the number of threads."""
-    return (slice(first, min(first + ROWS, n)) for first in range(0, n, ROWS))
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _gram(vectors: Any) -> Any:  # pragma: no cover (compiled)
-    """VᵀV [D, D]"""
-    n, dim = vectors.shape
-    out = np.zeros((dim, dim), np.float32)
-    for i in range(n):
-        v = vectors[i]
-        for d in range(dim):
-            for e in range(dim):
-                out[d, e] += v[d] * v[e]
-    return out
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _dot(a: Any, b: Any) -> Any:  # pragma: no cover (compiled)
-    """aᵀb. A loop that stores nothing is compiled in one way only, so that the order of the sum does not depend on where memory lies."""
-    out = np.float32(0)
-    for d in range(len(a)):
-        out += a[d] * b[d]
-    return out
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _multiply(dense: Any, ridge: Any, vectors: Any, index: Any, weight: Any, x: Any, out: Any) -> None:  # pragma: no cover (compiled)
-    """out = A x"""
-    dim = len(x)
-    for d in range(dim):
-        out[d] = ridge * x[d]
-    for e in range(dim):
-        xe = x[e]
-        row = dense[e]
-        for d in range(dim):
-            out[d] += xe * row[d]
-    for n in range(len(index)):
-        v = vectors[index[n]]
-        share = weight[n] * _dot(v, x)
-        for d in range(dim):
-            out[d] += share * v[d]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _solve(
-    start: Any, index: Any, weight: Any, vectors: Any, dense: Any, ridge: Any, mean: Any, out: Any, first: int, last: int, steps: int
-) -> None:  # pragma: no cover (compiled)
-    """Conjugate gradients for rows first … last−1, from where `out` stands; `mean` [N, D] is what they are drawn to, empty = 0."""
-    dim = out.shape[1]
-    residual, direction, product = np.empty(dim, np.float32), np.empty(dim, np.float32), np.empty(dim, np.float32)
-    for u in range(first, last):
-        i, w, x = index[start[u] : start[u + 1]], weight[start[u] : start[u + 1]], out[u]
-        if len(i) == 0:
-            x[:] = 0
-            continue
-        _multiply(dense, ridge[u], vectors, i, w, x, product)
-        for d in range(dim):
-            residual[d] = -product[d]
-        if len(mean):
-            for d in range(dim):
-                residual[d] += ridge[u] * mean[u, d]
-        for n in range(len(i)):
-            v = vectors[i[n]]
-            for d in range(dim):
-                residual[d] += w[n] * v[d]
-        direction[:] = residual
-        square = _dot(residual, residual)
-        for _ in range(steps):
-            if square < 1e-20:
-                break
-            _multiply(dense, ridge[u], vectors, i, w, direction, product)
-            step = square / _dot(direction, product)
-            for d in range(dim):
-                x[d] += step * direction[d]
-                residual[d] -= step * product[d]
-            before, square = square, _dot(residual, residual)
-            turn = square / before
-            for d in range(dim):
-                direction[d] = residual[d] + turn * direction[d]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
