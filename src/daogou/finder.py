@@ -250,7 +250,8 @@ class Finder:
             named = [(code, parts[0]) for code, parts in self._catalogue.texts(("image",)) if parts]
             n_items = len(self._catalogue)
         gallery = Gallery(self._photos)
-        there = [(code, name) for code, name in named if gallery.find(name) is not None]
+        files = gallery.filed([name for _, name in named])
+        there = [one for one, file in zip(named, files, strict=True) if file is not None]
         codes, shelf = [code for code, _ in there], Shelf(gallery, [name for _, name in there])
         return Meaning(self._eyes(), codes, shelf, n_items, cached=self._vectors, progress=progress)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ pytest.importorskip("PIL", reason="the extra `vision` is not installed")
 
 from PIL import Image
 
-from daogou.encode import encoder, photos
-from daogou.encode.photos import Gallery, opened, pixels
+from daogou.encode import cache, encoder, photos
+from daogou.encode.photos import Gallery, Shelf, opened, pixels
 from daogou.errors import UsageError
 
 
@@ -147,6 +148,42 @@ def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:
     (gallery.root / "link").symlink_to(tmp_path / "secret")
     (gallery.root / "shoe.jpg").write_bytes(b"picture")
     for name in ("../secret", "/photos/../secret", str(tmp_path / "secret"), "link", "http://h/shoe.jpg", "a\0b", "", ".", "x" * 9999, "missing.jpg"):
-        assert gallery.read(name) == b"", name
+        assert gallery.read(name) == b"" and gallery.filed([name]) == [None], name
     for name in ("shoe.jpg", "photos/shoe.jpg", "/photos/shoe.jpg"):
-        assert gallery.read(name) == b"picture"
+        assert gallery.read(name) == b"picture" and gallery.filed([name]) == gallery.filed(["shoe.jpg"]) != [None]
+
+
+def test_folders_and_links_within_the_folder_are_followed(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path / "photos")
+    (gallery.root / "a" / "b").mkdir(parents=True)
+    (gallery.root / "a" / "b" / "shoe.jpg").write_bytes(b"picture")
+    (gallery.root / "link.jpg").symlink_to(gallery.root / "a" / "b" / "shoe.jpg")
+    (gallery.root / "c").symlink_to(gallery.root / "a")
+    (gallery.root / "out").symlink_to(tmp_path)
+    (tmp_path / "secret").write_bytes(b"secret")
+    names = ["a/b/shoe.jpg", "link.jpg", "c/b/shoe.jpg", "a/../a/b/shoe.jpg", "a/b/../b/shoe.jpg"]
+    assert [gallery.read(name) for name in names] == [b"picture"] * 5 and len({one.mark for one in gallery.filed(names) if one}) == 1
+    assert [gallery.read(name) for name in ("out/secret", "a/b", "a/b/", "a/..", "a/b/shoe.jpg/x")] == [b""] * 5
+    assert gallery.filed(["out/secret", "out/photos/link.jpg"])[0] is None
+
+
+def test_a_photo_that_lies_there_unchanged_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, opened_names = time.time_ns, list[str]()
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 10**10)  # the photos were written long ago
+
+    class Watched(Gallery):
+        def read(self, name: str) -> bytes:
+            opened_names.append(name)
+            return super().read(name)
+
+    gallery = Watched(tmp_path / "photos")
+    names = [gallery.put(saved(plain(color))) for color in ("red", "blue", "green")]
+    first, _ = cache.encode(encoder("color"), Shelf(gallery, [*names, "missing.jpg"]), tmp_path / "vectors")
+    opened_names.clear()
+    changed = (tmp_path / names[1].lstrip("/")).read_bytes()
+    other = saved(plain("white"), "JPEG")
+    assert len(other) <= len(changed)
+    (tmp_path / names[1].lstrip("/")).write_bytes(other + b"\0" * (len(changed) - len(other)))  # behind its end a JPEG may have anything
+    again, _ = cache.encode(encoder("color"), Shelf(gallery, [*names, "missing.jpg"]), tmp_path / "vectors")
+    assert set(opened_names) == {names[1], "missing.jpg"}
+    assert np.array_equal(first[[0, 2, 3]], again[[0, 2, 3]]) and again[1] @ first[1] < 0.1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from daogou.contract import Encoder, Mask, Progress, Scores
-from daogou.encode import stamp
+from daogou.encode import filed, stamp
 
 log = structlog.get_logger("daogou.encode")
 
@@ -31,7 +31,7 @@ def encode(one: Encoder, things: Sequence[str | bytes], directory: Path | None =
     Args:
         directory: of the cache; None = encode everything.
     """
-    keys = [_key(thing) for thing in things]
+    keys = _keys(things, directory)
     place = {key: n for n, key in enumerate(keys)}  # of equal things the last: all have one vector
     if directory is None:
         found: dict[bytes, bytes] = {}
@@ -51,13 +51,15 @@ def forget(directory: Path, things: Sequence[str | bytes]) -> int:
     Raises:
         OSError: a cache is in use for longer than a minute, or cannot be written.
     """
-    gone = 0
+    gone, keys = 0, [_key(thing) for thing in dict.fromkeys(things)]
     for path in sorted(directory.glob("*.sqlite3")):
+        known = path.name == filed.NAME
         try:
-            with closing(_open(path)) as db:
+            with closing(filed.opened(path) if known else _open(path)) as db:
                 db.execute("PRAGMA secure_delete = ON")
                 with db:
-                    gone += sum(db.execute("DELETE FROM vectors WHERE key = ?", (_key(thing),)).rowcount for thing in dict.fromkeys(things))
+                    n = filed.forget(db, keys) if known else sum(db.execute("DELETE FROM vectors WHERE key = ?", (key,)).rowcount for key in keys)
+                gone += 0 if known else n
                 busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as e:
             raise OSError(f"{path.name}: {e}") from e
@@ -87,6 +89,12 @@ def _saw(path: Path, marks: NDArray[np.uint64]) -> bool:
 
 def _key(thing: str | bytes) -> bytes:
     return hashlib.sha256(thing.encode("utf-8", "surrogatepass") if isinstance(thing, str) else thing).digest()
+
+
+def _keys(things: Sequence[str | bytes], directory: Path | None) -> list[bytes]:
+    if directory is None or not isinstance(things, filed.InFiles):
+        return [_key(thing) for thing in things]
+    return filed.keys(things.files(), lambda n: _key(things[n]), directory)
 
 
 def _through(directory: Path, one: Encoder, things: Sequence[str | bytes], place: dict[bytes, int], progress: Progress | None) -> dict[bytes, bytes]:
@@ -135,9 +143,12 @@ def _new(
     made: dict[bytes, bytes] = {}
     for first in range(0, len(left), BATCH):
         some = left[first : first + BATCH]
-        vectors_ND, mask_N = one.encode([things[place[key]] for key in some])
+        read = [things[place[key]] for key in some]
+        vectors_ND, mask_N = one.encode(read)
         rows = {key: row.tobytes() if ok else b"" for key, row, ok in zip(some, vectors_ND.astype(np.float16), mask_N.tolist(), strict=True)}
         made |= rows
+        # A file may have changed since its hash was taken: the vector of what is there now must not be kept under what was.
+        rows = {_key(thing): rows[key] for key, thing in zip(some, read, strict=True)}
         if db is not None:
             with db:
                 db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows.items())

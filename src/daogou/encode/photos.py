@@ -7,8 +7,10 @@ import base64
 import binascii
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import overload
 
 import numpy as np
@@ -17,6 +19,7 @@ from PIL import Image
 
 from daogou.encode import apart
 from daogou.encode.darkroom import KEPT_SIDE, LONGEST, MOST_BYTES, MOST_PIXELS
+from daogou.encode.filed import Filed, InFiles
 from daogou.errors import UsageError
 
 __all__ = ["KEPT_SIDE", "LONGEST", "MOST_BYTES", "MOST_PIXELS", "Gallery", "Pixels", "Shelf", "opened", "pixels", "sent"]
@@ -82,15 +85,39 @@ class Gallery:
     def find(self, name: str) -> Path | None:
         """The file that an item names (``/photos/abc.jpg``, ``photos/abc.jpg``, ``abc.jpg``); None where there is none, it is too large, or it lies
         elsewhere (an address on the web too: nothing is fetched)."""
+        found = self._described(name, self._own_folder())
+        return None if found is None else Path(found[0])
+
+    def filed(self, names: Sequence[str]) -> list[Filed | None]:
+        """The files that `find` finds, as they are now."""
+        folders = self._own_folder()
+        return [None if (found := self._described(name, folders)) is None else Filed.of(*found) for name in names]
+
+    def _own_folder(self) -> dict[str, str | None]:
+        return {"": str(self._real_root)}
+
+    def _described(self, name: str, folders: dict[str, str | None]) -> tuple[str, os.stat_result] | None:
+        """Where the file is, links followed to their end, and what it is. `folders` remembers where those end that were met before; None = elsewhere."""
         text = name.strip().lstrip("/").removeprefix(f"{self.root.name}/")
         if not text or "\0" in text or "://" in text:
             return None
+        folder, leaf = os.path.split(text)
         try:
-            path = (self._real_root / text).resolve()
-            inside = path.is_relative_to(self._real_root) and path.is_file() and path.stat().st_size <= MOST_BYTES
+            if folder not in folders:
+                real = (self._real_root / folder).resolve()
+                folders[folder] = str(real) if real.is_relative_to(self._real_root) else None
+            if folders[folder] is None:
+                return None
+            path = f"{folders[folder]}{os.sep}{leaf}"
+            stat = os.lstat(path)
+            if not S_ISREG(stat.st_mode) or ":" in leaf:  # a link, or a drive of Windows
+                end = (self._real_root / folder / leaf).resolve()
+                if not end.is_relative_to(self._real_root):
+                    return None
+                path, stat = str(end), end.stat()
         except (OSError, RuntimeError):  # a name too long, a loop of links, no right to read
             return None
-        return path if inside else None
+        return (path, stat) if S_ISREG(stat.st_mode) and stat.st_size <= MOST_BYTES else None
 
     def read(self, name: str) -> bytes:
         """The bytes of the photo that `find` finds, b"" where it finds none."""
@@ -101,7 +128,7 @@ class Gallery:
             return b""
 
 
-class Shelf(Sequence[bytes]):
+class Shelf(InFiles):
     """Photos of a gallery by name, each read when it is asked for: those of a whole catalogue need not fit into memory."""
 
     def __init__(self, gallery: Gallery, names: Sequence[str]) -> None:
@@ -116,3 +143,7 @@ class Shelf(Sequence[bytes]):
     def __getitem__(self, n: slice) -> "Shelf": ...
     def __getitem__(self, n: int | slice) -> "bytes | Shelf":
         return Shelf(self._gallery, self._names[n]) if isinstance(n, slice) else self._gallery.read(self._names[n])
+
+    def files(self) -> list[Filed | None]:
+        """The file of each photo, as it is now."""
+        return self._gallery.filed(self._names)
