@@ -15,8 +15,9 @@ from daogou.contract import Run
 from daogou.data.dataset import from_frames
 from daogou.data.histories import Histories
 from daogou.errors import TrainingError
+from daogou.factors import factorise
 from daogou.models.ncf import Ncf
-from daogou.networks import pairs
+from daogou.networks import loop, pairs
 from daogou.testing.contract import asked, close
 from daogou.testing.toy import random_dataset
 
@@ -107,6 +108,32 @@ def test_catalogues_larger_than_a_block(monkeypatch, fitted):
     whole = model.score(data.queries())
     monkeypatch.setattr(pairs, "BLOCK", 32)
     close(model.score(data.queries()), whole)
+
+
+def test_the_penalty_counts_the_embeddings_of_each_example():
+    """An embedding in two examples counts twice, padding not at all."""
+    data = random_dataset(3)
+    plain, held = (Ncf(**TINY, l2=l2).fit(data, Run(seed=1)) for l2 in (0.0, 0.5))
+    user, item = np.array([1, 1, 3], np.int32), np.array([4, 5, 6], np.int32)
+    label, weight = np.array([1, 0, 1], np.float32), np.array([1, 1, 0], np.float32)
+    for mine, learned in zip(plain._objective.weights, held._objective.weights, strict=True):
+        mine.assign(learned)
+    p, q = held.users[[1, 1]], held.items[[4, 5]]
+    bare, whole = (float(m._objective(user, item, label, weight)) for m in (plain, held))
+    assert whole - bare == pytest.approx(0.5 / 2 * ((p**2).sum() + (q**2).sum()) / 2, rel=1e-4)
+    assert np.square(held.users).mean() < np.square(Ncf(**TINY).fit(data, Run(seed=1)).users).mean()
+
+
+def test_embeddings_may_start_from_factors(monkeypatch):
+    """Of whoever and whatever has events; the others keep random numbers."""
+    monkeypatch.setattr(loop, "fit", lambda *parts, **named: loop.Fitted())
+    data = halves()
+    model = Ncf(dimensions=8, warm_start=True, start_unobserved=0.2, start_l2=0.01, holdout_users=0, attributes=False).fit(data, Run(seed=1))
+    seen = data.histories.matrix(data.n_items)
+    factors = factorise(seen, 8, epochs=pairs.SWEEPS, unobserved=0.2, l2=0.01, seed=1, threads=1)
+    for found, factor in zip((model.users, model.items), factors, strict=True):
+        np.testing.assert_allclose(found[:-2], 2 * factor[:-2], rtol=1e-5, atol=1e-6)
+        assert found[-2:].all() and not factor[-2:].any()
 
 
 def test_a_resumed_fit_gives_the_weights_of_an_unbroken_one(tmp_path):

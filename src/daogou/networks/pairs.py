@@ -12,7 +12,7 @@ Axes: B queries or examples, C candidates, I items, U users, W width of a vector
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from daogou.config import hyper
 from daogou.contract import Codes, Queries, Reason, Run, Scores
 from daogou.data.dataset import Dataset
+from daogou.factors import factorise
 from daogou.families import Base, State
 from daogou.networks import loop, weights
 from daogou.networks.attributes import Attributes
@@ -31,6 +32,7 @@ from daogou.networks.held_out import guests, hold_out, ndcg
 require()
 
 FEW, BLOCK = 16, 1024  # queries (or 1) and items judged at once: few shapes, because each costs a compilation
+SWEEPS = 12  # of the factorisation that embeddings may start from
 RIDGE = 1.0  # of the regressions for cold rows
 TRIES = 10  # for a negative without an event
 ARRAYS = ("users", "items", "cold_user", "scale")
@@ -40,6 +42,10 @@ class PairConfig(loop.LoopConfig, frozen=True):
     dimensions: Annotated[int, hyper("Length of an embedding.", 8, 128, log=True, ge=1)] = 32
     negatives: Annotated[int, hyper("Random items without an event for each event, drawn anew in each epoch.", 1, 8, ge=1)] = 4
     batch_size: Annotated[int, hyper("Examples of a batch, negatives included.", 256, 4096, log=True, unit="examples", ge=2)] = 1024
+    l2: Annotated[float, hyper("L2 of the embeddings of an example, beside its loss: whoever is in many examples is held by many.", 0, 0.02, ge=0)] = 0.0
+    warm_start: Annotated[bool, Meta(description="Whether embeddings start from a matrix factorisation in closed form, not from random numbers.")] = False
+    start_unobserved: Annotated[float, Meta(gt=0, description="Of that factorisation: weight of every pair as a zero, against 1 for an observed one.")] = 0.3
+    start_l2: Annotated[float, Meta(gt=0, description="Of that factorisation: penalty on the factors, scaled by frequency.")] = 0.005
     attributes: Annotated[bool, Meta(description="Whether cold people and items are answered from their attributes.")] = True
     holdout_users: Annotated[int, Meta(ge=0, description="Users whose last event is held out for early stopping.")] = 300
 
@@ -54,6 +60,8 @@ class Pairs(Base):
     Settings = PairConfig
     config: Any
     by_epochs = True
+    start_scale: ClassVar[float] = 2.0
+    "By which factors are multiplied where embeddings start from them. 2: a product of embeddings is 4 for an event and 0 for the rest, like log-odds."
 
     @abstractmethod
     def _width(self) -> int:
@@ -76,6 +84,8 @@ class Pairs(Base):
         seen = train.matrix(self.n_items)
         seen.sort_indices()
         self._build(k, data.n_users)
+        if c.warm_start:
+            self._start(seen, run)
 
         def learned() -> None:
             self._read_tables()
@@ -97,9 +107,19 @@ class Pairs(Base):
 
         self._tables = table(n_users, "users"), table(self.n_items, "items")
         self._build_judge(k)
-        self._objective = _objective(k, *self._tables, self._judge)
+        self._objective = _objective(k, *self._tables, self._judge, self.config.l2)
         example = np.zeros(2, np.int32), np.zeros(2, np.int32), np.zeros(2, np.float32), np.ones(2, np.float32)
         self._objective(*example)
+
+    def _start(self, seen: sp.csr_matrix, run: Run) -> None:
+        """The first D places of each embedding from a factorisation of the events; whoever and whatever has none keeps random numbers there."""
+        c = self.config
+        binary: Any = sp.csr_matrix((np.ones(seen.nnz, np.float32), seen.indices, seen.indptr), shape=seen.shape)
+        factors = factorise(binary, c.dimensions, epochs=SWEEPS, unobserved=c.start_unobserved, l2=c.start_l2, seed=run.seed, threads=run.threads)
+        for table, factor_ND in zip(self._tables, factors, strict=True):
+            values_NW, met = weights.array(table.embeddings).copy(), factor_ND.any(axis=1)
+            values_NW[met, : c.dimensions] = self.start_scale * factor_ND[met]
+            table.embeddings.assign(values_NW)
 
     def _build_judge(self, k: Any) -> None:
         """Built by itself, so that its variables are named alike in training and when it is loaded alone."""
@@ -223,8 +243,11 @@ def joined(ops: Any, dense: Any, users: Any, items: Any) -> Any:
     return dense.activation(first + second + dense.bias)
 
 
-def _objective(k: Any, users: Any, items: Any, judge: Any) -> Any:
-    """(user [E], item [E], label [E], weight [E]) → mean binary cross-entropy"""
+def _objective(k: Any, users: Any, items: Any, judge: Any, l2: float) -> Any:
+    """(user [E], item [E], label [E], weight [E]) → mean of binary cross-entropy + l2/2 · (‖p‖² + ‖q‖²), with the embeddings p and q of the example
+
+    (the penalty of the matrix factorisation in Rendle, Krichene, Zhang, Anderson 2020, arXiv 2005.09683).
+    """
     ops = k.ops
 
     class Interaction(k.Model):  # type: ignore[misc]
@@ -236,8 +259,11 @@ def _objective(k: Any, users: Any, items: Any, judge: Any) -> Any:
             """Its layers build themselves when first called."""
 
         def call(self, user: Any, item: Any, label: Any, weight: Any, training: bool = False) -> Any:
-            z = self.judge(self.users(user), self.items(item), training=training)
+            p, q = self.users(user), self.items(item)
+            z = self.judge(p, q, training=training)
             loss = ops.maximum(z, 0.0) - z * label + ops.log1p(ops.exp(-ops.abs(z)))  # −log of σ(z) or of 1 − σ(z)
+            if l2:
+                loss += 0.5 * l2 * (ops.sum(p * p, axis=-1) + ops.sum(q * q, axis=-1))
             return ops.sum(loss * weight) / ops.maximum(ops.sum(weight), 1.0)
 
     return Interaction()
