@@ -7,9 +7,9 @@
     conjunction = negation { "and" negation }
     negation   = "not" negation | "(" expression ")" | comparison
     comparison = name [ operator value | ["not"] "in" ( list | "$cart" ) ]         a flag may stand alone
-    value      = number | text | true | false | "$user." name | "$item." name
+    value      = number | text | true | false | "$user." name | "$item." name [ "[" steps "]" ]
 
-`category = "Shoes"` is also true below that path (``Shoes > Running``); an attribute of several values (``a|b``) matches by any of them. What is not
+`$item.category[1]` is the path's first step: what belongs to the same department as the item on the page. `category = "Shoes"` is also true below that path (``Shoes > Running``); an attribute of several values (``a|b``) matches by any of them. What is not
 known (a missing attribute, ``$item`` without an item on the page) compares false, whatever the operator. `compile` finds every mistake; `Filter.mask`
 never fails on data.
 """
@@ -181,10 +181,11 @@ NOTHING_KNOWN = Known()
 # ---- the tree ------------------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """`$user.NAME` or `$item.NAME`."""
+    """`$user.NAME` or `$item.NAME`; of a path its first `steps`, 0 = all."""
 
     owner: Literal["user", "item"]
     name: str
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,8 @@ def _resolve(value: Scalar | Ref, known: Known) -> Scalar | None:
     if not isinstance(value, Ref):
         return value
     found = (known.user if value.owner == "user" else known.item).get(value.name)
+    if value.steps and isinstance(found, str):
+        found = path_levels(found)[: value.steps][-1]
     return found if isinstance(found, str | float | int | bool) else None
 
 
@@ -284,7 +287,7 @@ _TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    | (?P<ref>\$[^\W\d]\w*(?:\.[^\W\d]\w*)?)
+    | (?P<ref>\$[^\W\d]\w*(?:\.[^\W\d]\w*(?:\[[1-9]\])?)?)
     | (?P<name>[^\W\d]\w*)
     | (?P<sign><=|>=|!=|==|[=<>()\[\],])
     )""",
@@ -459,14 +462,17 @@ class _Reader:
 
     def reference(self, token: _Token, name: str, kind: str) -> Ref:
         owner, _, attribute = token.text[1:].partition(".")
+        attribute, _, steps = attribute.partition("[")
         if owner not in ("user", "item") or not attribute:
             raise _error(f"{token.text!r}", token.at, expected="$user.NAME or $item.NAME (and `item_id in $cart`)")
         known = self.users if owner == "user" else self.columns
         other = _lookup(attribute, known, token.at, f"${owner}.")
         if _group(kind) != _group(other):
             raise _error(f"{name!r} ({kind}) compared with {token.text!r} ({other})", token.at, expected=_EXPECTED[_group(kind)])
+        if steps and other != "category":
+            raise _error(f"the first steps of {attribute!r} ({other})", token.at, expected="a category, which is a path", fix=f"write {token.text[:-3]}")
         self.fixed = False
-        return Ref("user" if owner == "user" else "item", attribute)
+        return Ref("user" if owner == "user" else "item", attribute, int(steps[:-1] or 0))
 
 
 _EXPECTED = {"number": "a number", "time": 'a time such as "2024-12-31", or µs since 1970', "flag": "true or false", "words": 'a text in quotes: "…"'}

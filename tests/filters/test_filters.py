@@ -103,6 +103,16 @@ def test_what_is_known_at_request_time() -> None:
     assert shown("category = $item.category", known) == "a"
 
 
+def test_the_first_steps_of_the_path_of_the_item_on_the_page() -> None:
+    running = Known(item={"category": "Shoes > Running > Trail"})
+    assert [shown(f"category = $item.category[{steps}]", running) for steps in (1, 2, 3)] == ["ab", "a", ""]
+    assert shown("not category = $item.category[1]", running) == "cde"
+    assert shown("category = $item.category[3]", Known(item={"category": "Shoes"})) == "ab"  # a path that is shorter
+    assert shown("category = $item.category[1]") == ""
+    with pytest.raises(FilterError, match="which is a path"):
+        compile("brand = $item.brand[1]", COLUMNS)
+
+
 def test_what_is_not_known_compares_false() -> None:
     for text in ("price <= $user.budget", "price != $user.budget", "brand = $item.brand", "brand != $item.brand"):
         assert shown(text) == ""

@@ -56,6 +56,45 @@ def test_dearer(talk: Talk) -> None:
     assert all(one.item is not None and one.item.price > highest[1] for one in talk("贵一点").items)
 
 
+def test_the_cheapest_come_first_until_the_chip_is_taken_off(talk: Talk, engine: Engine) -> None:
+    column = engine.catalogue.column("price")
+
+    def prices(reply: Reply) -> list[float]:
+        return [float(column.values_I[engine.catalogue.items.code(one.item_id)]) for one in reply.items]
+
+    first = talk("what is the cheapest shirt?", k=5)
+    shirts_I = engine.matching(['category = "Apparel > Topwear > Shirts"'])
+    assert prices(first) == sorted(column.values_I[: len(shirts_I)][shirts_I])[:5]
+    black = talk("in black", k=4)
+    assert shown(black, "color") == {"Black"} and prices(black) == sorted(prices(black))
+    assert [chip.label for chip in black.understood if chip.id == "order cheapest"] == ["cheapest first"]
+    dearest = talk("最贵的呢", k=4)
+    assert prices(dearest) == sorted(prices(dearest), reverse=True) and prices(dearest)[0] > prices(black)[0]
+    plain = talk(remove=["order dearest"], k=4)
+    assert {chip.attribute for chip in plain.understood} == {"category", "color"} and prices(plain) != prices(dearest)
+
+
+def test_what_is_no_question_about_goods_is_said_to_be_none(talk: Talk) -> None:
+    talk("red shirts")
+    reply = talk("do you ship to Germany?")
+    assert "ask the shop" in reply.reply and {chip.label for chip in reply.understood} == {"Red", "Shirts"}
+    assert "导购" in talk("你是谁").reply
+
+
+def test_a_kind_that_is_not_sold_here_is_said_to_be_missing(talk: Talk) -> None:
+    assert talk("bluetooth headphones").reply.startswith("There are no headphones in this shop.")
+    assert talk("有蓝牙耳机吗").reply.startswith("本店没有蓝牙耳机。")
+
+
+def test_answers_that_read_the_same_are_one_answer(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> None:
+    brands = ("FILA", "Fila", "Nike", "Puma", "Asics")
+    with Store.open(f"sqlite:///{tmp_path_factory.mktemp('brands')}/s.sqlite3") as store:
+        store.put_items([Item(item_id=f"i{n}", title=f"Shirt {n}", category="Shirts", brand=brands[n % 5]) for n in range(50)])
+        reply = Guide().ask(Engine(None, engine.scenario, store), Question(text="衬衫"))
+    assert reply.question is not None and reply.question.attribute == "brand"
+    assert sorted((one.label, one.items) for one in reply.question.options) == sorted([("斐乐", 20), ("耐克", 10), ("彪马", 10), ("亚瑟士", 10)])
+
+
 def test_like_the_second_one_but_black(talk: Talk) -> None:
     second = talk("a red dress for women").items[1].item
     assert second is not None

@@ -1,15 +1,18 @@
 """Sentences taken apart: what each becomes in the filter language, and what is left to be searched for."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from daogou import filters
 from daogou.catalogue import item_columns
+from daogou.data.rows import Item
 from daogou.engine import Engine
 from daogou.guide.money import prices
 from daogou.guide.understand import MAX_CHARACTERS, understand
-from daogou.guide.values import Values
+from daogou.guide.values import Values, learn
+from daogou.store import Store
 
 SHIRTS, TEES, DRESSES = ('category = "Apparel > Topwear > Shirts"', 'category = "Apparel > Topwear > Tshirts"', 'category = "Apparel > Dresses"')
 SPORTS, FORMAL, BAGS = (
@@ -45,6 +48,21 @@ SPORTS, FORMAL, BAGS = (
         ("shirts for men and women", {'gender in ["Men", "Women"]', SHIRTS}),
         ("not only black shirts", {'color = "Black"', SHIRTS}),
         ("no Alder shirts please", {'not brand = "Alder"', SHIRTS}),
+        ("shirts that are neither black nor red", {'not color = "Black"', 'not color = "Red"', SHIRTS}),
+        ("not too expensive handbags", {BAGS}),
+        ("green handbag, budget 150 to 250", {'color = "Green"', BAGS, "price >= 150", "price <= 250"}),
+        ("绿色手提包，预算150到250", {'color = "Green"', BAGS, "price >= 150", "price <= 250"}),
+        ("trousers 200-300 yuan", {"price >= 200", "price <= 300"}),
+        ("running shoes to go with a black dress", {SPORTS}),
+        ("配黑色连衣裙的红色跑鞋", {'color = "Red"', SPORTS}),
+        ("a shirt to wear to the office", {'usage = "Formal"', SHIRTS}),
+        ("蓝牙音箱", set()),
+        ("面包", set()),
+        ("口红", set()),
+        ("a shirt for my birch", {SHIRTS}),
+        ("紅色連衣裙", {'color = "Red"', DRESSES}),
+        ("五百元以內的襯衫", {SHIRTS, "price <= 500"}),
+        ("我想買黑色的襯衫", {'color = "Black"', SHIRTS}),
     ],
 )
 def test_a_sentence_becomes_these_constraints(text: str, wanted: set[str], values: Values, engine: Engine) -> None:
@@ -52,6 +70,58 @@ def test_a_sentence_becomes_these_constraints(text: str, wanted: set[str], value
     assert found == wanted
     for one in found:
         filters.compile(one, item_columns(engine.scenario.attributes))
+
+
+@pytest.mark.parametrize(
+    ("text", "moves"),
+    [
+        ("the cheapest watch", {"cheapest"}),
+        ("最贵的手提包", {"dearest"}),
+        ("cheap shirts", {"cheaper"}),
+        ("not too expensive handbags", {"cheaper"}),
+        ("nothing expensive, please", {"cheaper"}),
+        ("don't show me expensive watches", {"cheaper"}),
+        ("hello, I want a shirt", {"hello"}),
+        ("hello kitty shirt", set[str]()),
+        ("pink hello kitty shirt", set[str]()),
+        ("what goes with it?", {"goes"}),
+        ("第二个配什么好看", {"goes"}),
+        ("do you ship to Germany?", {"service"}),
+        ("能寄到德国吗", {"service"}),
+        ("你是谁", {"who"}),
+    ],
+)
+def test_what_a_sentence_is_after(text: str, moves: set[str], values: Values) -> None:
+    assert understand(text, values).moves == moves
+
+
+@pytest.mark.parametrize(("text", "about"), [("the second one", 1), ("cheapest first", None), ("at first", None), ("second-hand shirts", None), ("第二个", 1)])
+def test_which_one_is_meant(text: str, about: int | None, values: Values) -> None:
+    assert understand(text, values).about == about
+
+
+def test_a_question_about_the_shop_is_not_searched_for(values: Values) -> None:
+    assert understand("do you ship to Germany?", values).words == understand("能寄到德国吗", values).words == ""
+    assert understand("red shirts on sale", values).constraints
+
+
+def test_kinds_that_the_catalogue_does_not_have_are_named(values: Values) -> None:
+    assert [said for said, _ in understand("wireless headphones", values).lacking] == ["headphones"]
+    assert [said for said, _ in understand("耳机和衬衫", values).lacking] == ["耳机"]
+    assert understand("a laptop bag", values).lacking == []  # a bag
+    assert understand("跑步鞋", values).lacking == []
+
+
+def test_an_age_is_no_word_to_search_for_and_a_child_is_a_child(engine: Engine, tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path}/s.sqlite3") as store:
+        store.put_items([Item(item_id=who, title=f"Shirt {who}", attributes={"gender": who}) for who in ("Boys", "Girls", "Men")])
+        known = learn(Engine(None, engine.scenario, store).catalogue, engine.scenario)
+    for text in ("a present for a 5 year old", "两岁孩子的礼物", "给六岁的小朋友", "gift for a child aged 7"):
+        read = understand(text, known)
+        assert [one.filter for one in read.constraints] == ['gender in ["Boys", "Girls"]'], text
+        assert not any(sign.isdigit() or sign in "两六岁" for sign in read.words), text
+    assert [one.filter for one in understand("for a 10 year old boy", known).constraints] == ['gender = "Boys"']
+    assert understand("for a 35 year old", known).constraints == []
 
 
 @pytest.mark.parametrize(

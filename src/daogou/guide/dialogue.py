@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from daogou.contract import Mask
 from daogou.engine import Engine, Listed
@@ -30,7 +32,7 @@ from daogou.guide.nearness import Nearness, Vector
 from daogou.guide.questions import Choice, best_question
 from daogou.guide.understand import Constraint, Understood, bounds, conflict, denial, digits, understand, wanted
 from daogou.guide.values import Value, Values, learn
-from daogou.request import MAX_K, Answered, Cause
+from daogou.request import MAX_K, Answer, Answered, Cause, Request
 
 CONVERSATIONS = 10_000
 """Remembered at once; the one not heard of for longest is forgotten first."""
@@ -128,6 +130,10 @@ class State:
     like: str | None = None
     photo: Sight | None = None
     "What was seen in the photo that is asked about; the photo itself is not kept."
+    order: str = ""
+    "`cheapest` or `dearest`: which come first; empty = the best."
+    loose: bool = False
+    "Whether some of the words are no constraint: then the order is that of what they find."
     settled: set[str] = field(default_factory=set)
     "Attributes not to be asked for (again)."
     in_a_row: int = 0
@@ -276,6 +282,8 @@ class _Turn:
         self.relaxed: list[Constraint] = []
         self.excluded: list[str] = []
         self.plain = False
+        self.beside = ""
+        "The item that the goods shall go with."
         self.sources: dict[str, str] = {}
         self.own: dict[str, tuple[str, Cause]] = {}
 
@@ -283,6 +291,9 @@ class _Turn:
         state, read = self.state, self.read
         for name, what in read.notes:
             self._note(name, what)
+        for said, names in read.lacking:
+            if not any(self.engine.mentioning(name).any() for name in names):
+                self.notes.append(self._say("lacking", what=said))
         self._removed()
         if "reset" in read.moves:
             self._restart()
@@ -292,10 +303,12 @@ class _Turn:
         self._looked()
         self._moved()
         allowed_I = self._allowed()
-        listed, honest = self._found(allowed_I)
+        beside, listed, honest = self._together(), list[Listed](), True
+        if beside is None:
+            listed, honest = self._found(allowed_I)
         question = self._question(allowed_I) if listed else None
-        total = int(allowed_I.sum())
-        answer = self.engine.answer(listed, locale=self.locale)
+        total = int(allowed_I.sum()) if beside is None else len(beside.items)
+        answer = self.engine.answer(listed, locale=self.locale) if beside is None else beside
         self.own = self._own(listed)
         self.sources = {self.engine.catalogue.items.id(one.code): one.source for one in listed}
         state.shown = [one.item_id for one in answer.items]
@@ -303,12 +316,12 @@ class _Turn:
         return Reply(
             conversation_id=self.name,
             request_id=answer.request_id,
-            reply=self._reply(total, bool(listed), honest, question),
-            understood=[self._chip(one) for one in state.constraints] + [self._without(word) for word in state.without],
+            reply=self._reply(total, bool(answer.items), honest, question),
+            understood=[self._chip(one) for one in state.constraints] + [self._without(word) for word in state.without] + self._ordered(),
             question=question,
             relaxed=[self._chip(one) for one in self.relaxed],
             total=total,
-            items=[self._because(one, honest) for one in answer.items],
+            items=[self._because(one, honest) for one in answer.items] if beside is None else answer.items,
             degraded=answer.degraded,
         )
 
@@ -316,7 +329,7 @@ class _Turn:
     def _restart(self) -> None:
         state = self.state
         state.constraints, state.words, state.without, state.shown, state.seen = [], [], [], [], []
-        state.like, state.photo, state.settled, state.in_a_row = None, None, set(), 0
+        state.like, state.photo, state.settled, state.in_a_row, state.order, state.loose = None, None, set(), 0, "", False
 
     def _removed(self) -> None:
         gone = set(self.question.remove)
@@ -327,10 +340,14 @@ class _Turn:
                 state.words = [" ".join(words.replace(one.said, " ").split()) for words in state.words]
         state.constraints = [one for one in state.constraints if one.id not in gone]
         state.without = [word for word in state.without if f"without {word}" not in gone]
+        if f"order {state.order}" in gone:
+            state.order = ""
 
     def _referred(self) -> None:
         """ "like the second one but black": what that one is, save what is said to differ."""
         state, about = self.state, self.read.about
+        if about is None and "goes" in self.read.moves and state.shown:
+            about = 0
         if about is None:
             return
         if not state.shown or about >= len(state.shown):
@@ -340,6 +357,9 @@ class _Turn:
         state.like, state.photo = anchor, None
         self.excluded.append(anchor)
         if self.read.moves & {"cheaper", "dearer"}:
+            return
+        if "goes" in self.read.moves:
+            state.constraints, state.words, state.without = [one for one in state.constraints if one.role in ("price", "gender")], [], []
             return
         own = self._of(anchor)
         said = {one.attribute for one in self.read.constraints}
@@ -370,13 +390,14 @@ class _Turn:
         before = {one.values for one in state.constraints if one.role == "category" and one.wanted}
         if kinds and before and not kinds & before and not _within(before, kinds):
             state.constraints = [one for one in state.constraints if one.role in ("gender", "price") or not one.wanted]
-            state.words, state.without, state.like, state.photo = [], [], None, None
+            state.words, state.without, state.like, state.photo, state.order, state.loose = [], [], None, None, "", False
         for one in new:
             state.constraints = [old for old in state.constraints if not _replaced(old, one)]
             state.constraints.append(one)
         if (self.read.words and self.read.about is None) or self.read.rest:
             words = self.read.words if not new or self.read.rest else " ".join(one.said for one in new if one.wanted and one.role not in ("price", "size"))
             state.words = [*state.words, words][-3:]
+            state.loose |= bool(self.read.rest)
         state.without = list(dict.fromkeys([*state.without, *self.read.without]))[-5:]
 
     def _looked(self) -> None:
@@ -408,6 +429,12 @@ class _Turn:
                 self.excluded += state.seen
             elif what in ("cheaper", "dearer"):
                 self._priced(cheaper=what == "cheaper")
+            elif what in ("cheapest", "dearest") and self.values.priced:
+                state.order = what
+            elif what in ("cheapest", "dearest"):
+                self.notes.append(self._say("no prices", what=self.read.text[:100]))
+            elif what in ("service", "who"):
+                self.notes.append(self._say(what))
 
     def _other(self, role: str) -> None:
         """换个牌子: not the one that was asked for; else none of those that were shown."""
@@ -441,7 +468,10 @@ class _Turn:
         shown = [price for code in codes if (price := float(column.values_I[code])) == price]
         state.constraints = [one for one in state.constraints if one.role != "price" or (one.op in ("<", "<=")) != cheaper]
         if not shown:
-            mask_I = _all([self.engine.matching([one.filter for one in state.constraints]), self.fixed_I])
+            mask_I = self.fixed_I
+            for one in sorted(state.constraints, key=_importance, reverse=True):  # of what can be met together
+                narrower_I = _all([mask_I, self.engine.matching([one.filter])])
+                mask_I = narrower_I if narrower_I.any() else mask_I
             prices = column.values_I[: len(mask_I)][mask_I]
             prices = prices[~np.isnan(prices)]
             if not len(prices):
@@ -457,6 +487,24 @@ class _Turn:
         state.constraints = [*kept, one]
 
     # ---- the goods
+    def _together(self) -> Answer | None:
+        """What goes with an item that was shown, as the scenario's placement for it says; None where that was not asked, or there is nothing."""
+        state, place = self.state, self.engine.scenario.answers.get("bought_together")
+        anchor = state.like
+        if "goes" not in self.read.moves or anchor is None or place is None:
+            return None
+        holds = [one.filter for one in [*self.read.constraints, *(old for old in state.constraints if old.role == "price")] if one.role != "gender"]
+        held = " and ".join(f"({one})" for one in [self.question.filter, *dict.fromkeys(holds)] if one.strip())
+        asked = Request(placement=place, items=[anchor], k=self.question.k, user_id=self.question.user_id, locale=self.locale, filter=held)
+        answer = self.engine.recommend(asked)
+        answer = msgspec.structs.replace(answer, items=[one for one in answer.items if one.score])  # what no model speaks for goes with nothing
+        if not answer.items:
+            if not self.read.constraints:
+                self.notes.append(self._say("goes nothing", what=self._title(anchor)))
+            return None
+        self.beside = anchor
+        return answer
+
     def _allowed(self) -> Mask:
         """[I] what meets everything; where nothing does, the most important ones are kept that can be met together."""
         state = self.state
@@ -492,12 +540,24 @@ class _Turn:
         text = " ".join(words for words in dict.fromkeys(state.words) if words).strip()
         firm = any(one.wanted for one in state.constraints) or bool(codes) or not text or state.photo is not None
         alike = [] if not text or any(one.wanted for one in state.constraints) else other_names(text, self.values)
-        listed = self.engine.find(text, allowed_I, self.question.k, user_id=self.question.user_id, photo=state.photo, like=codes, alike=alike, liberal=firm)
+        if state.order and not (state.loose or codes or state.photo is not None):
+            return self._by_price(np.flatnonzero(allowed_I)), True
+        k = MAX_K if state.order else self.question.k
+        listed = self.engine.find(text, allowed_I, k, user_id=self.question.user_id, photo=state.photo, like=codes, alike=alike, liberal=firm)
+        if state.order:
+            listed = self._by_price(np.array([one.code for one in listed], np.int64))
         if prices := [one for one in self.relaxed if one.role == "price"]:
             listed = self._nearest(listed, allowed_I, float(prices[0].values[0]))
         if listed or not text:
             return listed, True
         return self.engine.find("", allowed_I, self.question.k, user_id=self.question.user_id, liberal=True), False
+
+    def _by_price(self, codes: NDArray[np.int64]) -> list[Listed]:
+        """The cheapest or dearest of these; what has no price comes last."""
+        column = self.engine.catalogue.column("price")
+        assert isinstance(column, Numbers)
+        price = column.values_I[codes] * (1 if self.state.order == "cheapest" else -1)
+        return [Listed(int(codes[n]), 0.0, "search") for n in np.argsort(price, kind="stable")[: self.question.k]]
 
     def _nearest(self, listed: list[Listed], allowed_I: Mask, wanted: float) -> list[Listed]:
         """What comes nearest to a price that nothing has."""
@@ -527,7 +587,12 @@ class _Turn:
 
     def _asked(self, choice: Choice) -> Asked:
         role = self.values.roles[choice.attribute]
-        options = [Option(value=text, label=self._label(choice.attribute, text), items=n) for text, n in choice.options]
+        labels = [(self._label(choice.attribute, text), text, n) for text, n in choice.options]
+        same: dict[str, tuple[str, str, int]] = {}
+        for label, text, n in labels:  # FILA and Fila are one answer: what the shopper says finds both
+            first = same.get(label.casefold(), (label, text, 0))
+            same[label.casefold()] = (first[0], first[1], first[2] + n)
+        options = [Option(value=text, label=label, items=n) for label, text, n in same.values()]
         what = self.engine.scenario.word(f"attribute.{choice.attribute}", self.locale, choice.attribute)
         return Asked(attribute=choice.attribute, text=self._say(role) if role in WORDS else self._say("which", what=what), options=options)
 
@@ -574,6 +639,8 @@ class _Turn:
             out.append(self._say("relaxed", what=("、" if self.chinese else ", ").join(one.label(self.locale) for one in self.relaxed)))
         if not found:
             out.append(self._say("none"))
+        elif self.beside:
+            out.append(self._say("goes", what=self._title(self.beside)))
         elif not honest:
             out.append(self._say("nothing", text=self.read.text[:60]))
         elif state.photo is not None and self.question.image is not None:
@@ -606,6 +673,12 @@ class _Turn:
 
     def _chip(self, one: Constraint) -> Chip:
         return Chip(id=one.id, attribute=one.attribute, filter=one.filter, label=one.label(self.locale), labels={"en": one.en, "zh": one.zh}, said=one.said)
+
+    def _ordered(self) -> list[Chip]:
+        if not (order := self.state.order):
+            return []
+        labels = {"en": WORDS[order]["en"], "zh": WORDS[order]["zh"]}
+        return [Chip(id=f"order {order}", attribute="price", filter="", label=labels["zh" if self.chinese else "en"], labels=labels, said="")]
 
     def _without(self, word: str) -> Chip:
         labels = {"en": f"without “{word}”", "zh": f"不含“{word}”"}

@@ -13,8 +13,15 @@ _CURRENCY = {
     "HKD": ("hk$", "hkd", "港币", "港元"),
 }
 _CODE = {word: code for code, words in _CURRENCY.items() for word in words}
-_LATIN = r"(?![a-z])"
-_CUR = "(?:" + "|".join(re.escape(word) + (_LATIN if word[-1].isascii() and word[-1].isalpha() else "") for word in sorted(_CODE, key=len, reverse=True)) + ")"
+
+
+def _apart(word: str) -> str:
+    """A currency as a pattern: a Latin one is no part of a longer word (trousers 200 is no price in rs)."""
+    before, after = word[0].isascii() and word[0].isalpha(), word[-1].isascii() and word[-1].isalpha()
+    return ("(?<![a-z])" if before else "") + re.escape(word) + ("(?![a-z])" if after else "")
+
+
+_CUR = "(?:" + "|".join(_apart(word) for word in sorted(_CODE, key=len, reverse=True)) + ")"
 _DIGIT = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _UNIT = {"十": 10, "百": 100, "千": 1000, "万": 10_000}
 _N = r"(?:\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,4})?|\d{1,10}(?:\.\d{1,4})?|[〇零一二两三四五六七八九十百千万]{0,8}[十百千万][〇零一二两三四五六七八九十百千万]{0,8})"
@@ -27,9 +34,11 @@ _UNDER = (
     r"|<=?|不要超过|别超过|不超过|低于|少于|小于|最多|不高于|预算(?:是|在|大概)?|不到"
 )
 _OVER = r"over|above|more than|at least|no less than|not less than|min(?:imum)?|starting (?:at|from)|>=?|高于|超过|大于|不低于|至少|不少于|最少"
+_ABOUT_PRICE = r"(?:budget|priced?|costing)(?: is| of| between| from|:)?|(?:预算|价格|价位|价钱)(?:是|在|大概|:)?"
 _RULES = [
     ("between", re.compile(rf"(?:(?:between|from)\s*)(?P<a>{_BARE})\s*(?:and|to|-|~|–)\s*(?P<b>{_BARE})")),
-    ("between", re.compile(rf"(?P<a>{_BARE})\s*(?:-|~|–|到|至)\s*(?P<b>{_BARE})(?P<sure>\s*之间)?")),
+    ("between", re.compile(rf"(?:{_ABOUT_PRICE})\s*(?P<a>{_BARE})\s*(?:and|to|-|~|–|到|至)\s*(?P<b>{_BARE})(?:\s*之间)?")),
+    ("between", re.compile(rf"(?P<a>{_BARE})\s*(?:to|-|~|–|到|至)\s*(?P<b>{_BARE})(?P<sure>\s*之间)?")),
     ("under", re.compile(rf"(?:{_UNDER})\s*(?P<a>{_BARE})(?:\s*(?:以内|以下|之内))?")),
     ("under", re.compile(rf"(?P<a>{_BARE})\s*(?:以内|以下|之内|以里|内|封顶|or less|or under|max(?:imum)?\b|at most|tops)")),
     ("over", re.compile(rf"(?:{_OVER})\s*(?P<a>{_BARE})")),
@@ -38,6 +47,8 @@ _RULES = [
     ("about", re.compile(rf"(?P<a>{_BARE})\s*(?:左右|上下)")),
     ("about", re.compile(rf"(?P<a>{_BARE})")),
 ]
+_LOOSE = (_RULES[2][1], _RULES[-1][1])
+"""Which need a currency to be prices."""
 _LESS = ("less than", "below", "under", "低于", "少于", "小于", "不到", "cheaper than", "lower than")
 _MORE = ("more than", "over", "above", "高于", "超过", "大于")
 ABOUT = 0.2
@@ -65,7 +76,7 @@ def prices(cleaned: str) -> list[Price]:
             start, end = match.span()
             if any(taken[start:end]) or (start and cleaned[start - 1].isascii() and cleaned[start - 1].isalnum() and match.group()[0].isalnum()):
                 continue
-            found = _read(how, match, anchored=match.re is not _RULES[-1][1] and match.re is not _RULES[1][1])
+            found = _read(how, match, anchored=match.re not in _LOOSE)
             if found is not None:
                 out.append(found)
                 taken[start:end] = [True] * (end - start)

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from daogou.guide.lexicon import listed, phrases
+from daogou.guide.lexicon import listed, phrases, topics
 from daogou.guide.money import Price, prices
-from daogou.guide.tokens import BREAKS, Token, clean, is_cjk, tokens
+from daogou.guide.tokens import BREAKS, Token, clean, is_cjk, key, simplified, tokens
 from daogou.guide.values import Value, Values, broadest
 
 MAX_CHARACTERS = 1000
@@ -24,11 +24,27 @@ _SIZE = re.compile(
     r"|(?<![a-z0-9'])(xxs|xs|xl|xxl|xxxl|[2-5]xl|[sml](?=\s*(?:码|号|size)))\s*(?:码|号|size)?(?![a-z0-9])"
 )
 _ORDINAL = re.compile(
-    rf"(?<![a-z])({'|'.join(listed('ordinals'))})(?![a-z])(?:\s+(?:one|item|product|pair))?"
+    rf"(?<![a-z])(?<!cheapest )(?<!expensive )(?<!at )({'|'.join(listed('ordinals'))})"
+    r"(?![a-z-]| (?:of all|time|place|hand|class|aid|date|birthday|day)(?![a-z]))(?:\s+(?:one|item|product|pair))?"
     r"|(?:#|no\.\s?|number )(\d{1,2})(?!\d)"
     r"|第\s?([一二三四五六七八九十]|\d{1,2})\s?(?:个|款|双|件|条|只|种|台|本|部|瓶|副)?"
 )
+_OWN = frozenset({"my", "your", "our", "his", "their"})
 _CHINESE = "一二三四五六七八九十"
+_AGE = re.compile(
+    r"(?<![\w.])(?P<n>\d{1,3})[\s-]*(?:years?|yrs?|months?)[\s-]*olds?(?![a-z])|(?<![a-z])aged?\s+(?P<of>\d{1,3})(?!\d)"
+    r"|(?P<zh>\d{1,3}|[一二两三四五六七八九十]{1,3})\s*(?:个?月|周)?岁(?:半|多|左右)?"
+)
+CHILD = 12
+"""Years up to which somebody is a child where nothing else says whom it is for."""
+_IT = r"(?:it|them|this|that|these|those|the one|this one|that one)"
+_GOES = re.compile(
+    rf"(?<![a-z])(?:goes|go|matches|match|(?<!a )pairs?|looks? good|wear|worn)\s+(?:(?:well|best|nicely)\s+)?(?:with|under|over)\s+(?!{_IT}(?![a-z]))[^,.;!?]+"
+    rf"|(?<![a-z])to match\s+(?!{_IT}(?![a-z]))[^,.;!?]+"
+    r"|(?<!百)(?:搭配|配|搭)(?!饰|件|套|的)[^,.;!?，。；！？]{2,16}?的(?=[^,.;!?，。；！？])"
+    r"|(?:和|跟|与|同)[^,.;!?，。；！？和跟与同]{2,16}?(?:搭配|相配|配套|搭|配)的?"
+)
+"""What the goods shall go with: a thing of its own, whose colour and kind are not those of the goods. What goes with "it" is a move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +93,12 @@ class Understood:
     words: str = ""
     "The text without prices, negations and references: what is searched for."
     moves: set[str] = field(default_factory=set)
-    "Critiques: cheaper, dearer, more, other:ROLE, reset, gift, hello, thanks, any."
+    "Critiques: cheaper, dearer, cheapest, dearest, more, goes, other:ROLE, reset, gift, hello, thanks, any; and what is no question about goods: service, who."
     about: int | None = None
     without: tuple[str, ...] = ()
     "Words of unwanted things that no attribute knows: goods whose text has them are left out."
+    lacking: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    "Kinds of goods that were named and that no attribute of the catalogue has, each with all its names."
     notes: list[tuple[str, str]] = field(default_factory=list)
     "What should be said of it: a key of answer.WORDS, and what to put in."
 
@@ -92,20 +110,47 @@ def understand(text: str, values: Values) -> Understood:
     if len(text) > MAX_CHARACTERS:
         out.notes.append(("long", str(MAX_CHARACTERS)))
     used = [False] * len(cleaned)
-    _priced(cleaned, values, out, used)
-    _sized(cleaned, values, out, used)
-    _referred(cleaned, out, used)
+    plain = simplified(cleaned)
+    _aged(plain, values, out, used)
+    _beside(plain, used)
+    _priced(plain, values, out, used)
+    _sized(plain, values, out, used)
+    _referred(plain, out, used)
     found = [token for token in tokens(cleaned) if not any(used[token.start : token.end])]
     hidden = list(used)  # what must not be searched for
     _read(cleaned, found, values, out, used, hidden)
-    out.constraints = _joined(out.constraints)[:CONSTRAINTS]
+    out.constraints = _joined(_for_whom(out.constraints))[:CONSTRAINTS]
     _contradictions(out)
+    if out.moves & {"service", "who"} and not out.constraints:
+        return out  # what is left is no wish either
     out.rest = _left(found, used, cleaned)[:REST_CHARACTERS]
     out.words = _left(found, hidden, cleaned)[:REST_CHARACTERS]
     return out
 
 
 # ---- numbers
+def _aged(cleaned: str, values: Values, out: Understood, used: list[bool]) -> None:
+    """For a 5 year old: that is a child; an age is no number to search for."""
+    for match in _AGE.finditer(cleaned):
+        used[match.start() : match.end()] = [True] * (match.end() - match.start())
+        years = match["n"] or match["of"] or match["zh"]
+        age = int(years) if years.isdigit() else {"两": 2}.get(years, _CHINESE.find(years) + 1)  # longer numerals are no child's
+        if 0 < age <= CHILD and (children := [one for one in values.names.exact("kids") if one.role == "gender"]):
+            out.constraints.append(_constraint(children, False, cleaned, *match.span()))
+
+
+def _for_whom(found: list[Constraint]) -> list[Constraint]:
+    """Without what an age says where whom it is for was said too: a boy of ten."""
+    said = [one for one in found if one.role == "gender" and one.wanted]
+    return [one for one in found if not (len(said) > 1 and one in said and _AGE.fullmatch(one.said))]
+
+
+def _beside(cleaned: str, used: list[bool]) -> None:
+    for match in _GOES.finditer(cleaned):
+        start, end = match.span()
+        used[start:end] = [True] * (end - start)
+
+
 def _priced(cleaned: str, values: Values, out: Understood, used: list[bool]) -> None:
     for price in prices(cleaned):
         used[price.start : price.end] = [True] * (price.end - price.start)
@@ -190,12 +235,19 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
             mark(n, reach, hide=True)
             n += reach
             continue
+        outside = _elsewhere(found, n, max(length, 0 if meant == "whole" else reach), values, cleaned, out)
+        whole = max(outside, reach if meant == "whole" else 0)
+        if whole:  # a thing of its own, whatever names lie inside it
+            if negated:
+                unknown += found[n : n + whole]
+            n += whole
+            continue
         if things and length >= reach and not (meant in ("not", "cheaper", "dearer") and reach >= length):
             chosen = broadest(things)
             start, end = found[n].start, found[n + length - 1].end
             before = cleaned[max(0, start - 3) : start]
-            if chosen[0].role == "brand" and cleaned[start:end].isdigit():
-                n += length
+            if chosen[0].role == "brand" and (cleaned[start:end].isdigit() or (n and found[n - 1].key in _OWN)):
+                n += length  # a number, or "my boss"
                 continue
             denied = negated or before.rstrip().endswith("non-")
             if negated and chosen[0].role == "category" and any(role != "category" for role in refused):
@@ -239,12 +291,14 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
             mark(n, step, hide=True)
             n += step
             continue
-        if meant in ("cheaper", "dearer", "more", "reset", "gift", "any"):
-            out.moves.add(meant)
+        if meant in _MOVES:
+            out.moves.add("cheaper" if negated and meant == "dearer" else meant)
+            if meant in ("cheaper", "dearer"):
+                close()  # "not too expensive": what follows is not denied
             mark(n, reach, hide=True)
             n += reach
             continue
-        if meant in ("hello", "thanks") and len(found) <= 4:
+        if meant in ("hello", "thanks") and _greets(cleaned, found, n, reach, values):
             out.moves.add(meant)
             mark(n, reach, hide=True)
             n += reach
@@ -273,7 +327,9 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
     close()
 
 
-_MEANT = ("harmless", "cheaper", "dearer", "more", "reset", "not", "excluded", "any", "gift", "last", "other", "like", "but", "hello", "thanks")
+_MOVES = frozenset({"cheaper", "dearer", "cheapest", "dearest", "more", "reset", "gift", "any", "goes", "service", "who"})
+_MEANT = ("harmless", "whole", "cheapest", "dearest", "cheaper", "dearer", "goes", "service", "who", "more", "reset", "not", "excluded", "any", "gift", "last",
+          "other", "like", "but", "hello", "thanks")  # fmt: skip
 
 
 def _phrase(found: list[Token], n: int) -> tuple[str, int]:
@@ -284,6 +340,38 @@ def _phrase(found: list[Token], n: int) -> tuple[str, int]:
         if length > reach:
             best, reach = meant, length
     return best, reach
+
+
+def _elsewhere(found: list[Token], n: int, read: int, values: Values, cleaned: str, out: Understood) -> int:
+    """Tokens of a kind of goods that this catalogue does not know, where its name is longer than what would be `read` here; 0 where there is none.
+
+    面包 is no 包 and a key ring no ring. 跑鞋 is shoes: a catalogue's name inside counts where the other language says it too ("running shoes").
+    """
+    concepts, length = topics()["category"].concepts.at(found, n)
+    if length <= read:
+        return 0
+    said = cleaned[found[n].start : found[n + length - 1].end]
+    names = tuple(name for concept in concepts for name in topics()["category"].called[concept])
+    others = [key(name) for name in names if is_cjk(name) != is_cjk(said)]
+    for at in range(n, n + length):
+        inside = [value for value in values.names.at(found, at)[0] if at + values.names.at(found, at)[1] <= n + length]
+        if any(_holds(other, key(name)) for value in inside for name in value.names for other in others):
+            return 0
+    out.lacking.append((said, names))
+    return length
+
+
+def _holds(whole: tuple[str, ...], part: tuple[str, ...]) -> bool:
+    return any(whole[n : n + len(part)] == part for n in range(len(whole) - len(part) + 1))
+
+
+def _greets(cleaned: str, found: list[Token], n: int, reach: int, values: Values) -> bool:
+    """Whether "hello" is one: it begins a clause, and what follows ends it or begins a wish. Hello Kitty is a brand."""
+    if n and not BREAKS & set(cleaned[found[n - 1].end : found[n].start]):
+        return False
+    if _ends(cleaned, found, n, reach):
+        return True
+    return bool(values.names.at(found, n + reach)[1] or _phrase(found, n + reach)[1] or phrases()["filler"].at(found, n + reach)[1])
 
 
 def _ends(cleaned: str, found: list[Token], n: int, reach: int) -> bool:
