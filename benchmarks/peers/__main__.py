@@ -85,6 +85,18 @@ CHOSEN: dict[str, dict[str, dict[str, Settings]]] = {
             "bm25": {"K": 1000, "K1": 1.2, "B": 0.75},
             "tfidf": {"K": 20},
         },
+        "lenskit": {
+            "ease": {"regularization": 300.0},
+            "item_knn": {"max_nbrs": 100, "feedback": "implicit"},
+            "als": {"embedding_size": 128, "weight": 2.0, "regularization": 1.0},
+        },
+        "daogou": {
+            "popular": {},
+            "als": {"embedding_size": 128, "unobserved": 0.3, "l2": 0.003},
+            "ease": {"l2": 400.0},
+            "ease, recency": {"l2": 1500.0, "dropout": 0.3, "recency": 3.0},
+            "transition": {"l2": (100.0, 500.0)},
+        },
     },
     "ml-100k": {
         "implicit": {
