@@ -16,6 +16,7 @@ from daogou.data.rows import Item
 from daogou.encode.photos import Gallery
 from daogou.engine import Engine
 from daogou.errors import UsageError
+from daogou.finder import Finder
 from daogou.guide.dialogue import Guide, Question, Reply
 from daogou.scenario import Attributes, load_scenario
 from daogou.store import Store
@@ -70,6 +71,19 @@ def engine(store: tuple[Store, Path]) -> Engine:
 
 def ids(reply: Reply) -> list[str]:
     return [one.item_id for one in reply.items]
+
+
+def test_something_like_this_is_the_photo(talk: Talk) -> None:
+    reply = talk("something like this, but red", image=question(jpeg(HUES["Blue"])))
+    assert "compare" not in reply.reply and "photo" in reply.reply and reply.items
+    assert all(one.item is not None and one.item.attributes["color"] == "Red" for one in reply.items)
+
+
+def test_photos_are_looked_at_before_the_first_question(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Finder] = []
+    monkeypatch.setattr(Finder, "looks", property(begun.append))
+    Guide().warm(engine)
+    assert begun == [engine.finder]
 
 
 def test_the_nearest_come_first_and_say_why(talk: Talk) -> None:

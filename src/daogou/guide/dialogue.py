@@ -172,8 +172,9 @@ class Guide:
                 del self._states[name]
 
     def warm(self, engine: Engine) -> None:
-        """Learns the values, and reads the lexicon, before the first turn needs them."""
+        """Learns the values, and reads the lexicon, before the first turn needs them; begins to look at the photos."""
         values = self.values(engine)
+        engine.finder.looks  # noqa: B018 (begun when first asked for)
         understand("hello", values)
         if (meaning := engine.finder.meaning) is not None:
             self._compare(engine, values, meaning.vector)
@@ -348,6 +349,8 @@ class _Turn:
         state, about = self.state, self.read.about
         if about is None and "goes" in self.read.moves and state.shown:
             about = 0
+        if about == 0 and self.question.image is not None:
+            return  # "something like this, but red": what the photo shows
         if about is None:
             return
         if not state.shown or about >= len(state.shown):
