@@ -202,6 +202,8 @@ class Serving(Config, frozen=True):
     "Settings of the encoders named above: ``sentence-transformers = { directory = '/models/NAME' }``, ``openai = { url = …, model = …, dim = … }``."
     log_shown: bool = True
     "Whether what was shown is stored as `shown` events: without them there is no honest learning."
+    keep_shown_days: Annotated[float, Meta(ge=0)] = 180.0
+    "For how many days the server keeps the `shown` events that it noted itself; 0 = for ever. What was imported or sent as such stays."
 
 
 class LanguageModel(Config, frozen=True):

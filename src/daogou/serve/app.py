@@ -24,6 +24,7 @@ from daogou.serve.guard import Guard, unguarded
 from daogou.serve.limits import Buckets, Desk
 from daogou.serve.live import Live
 from daogou.serve.metrics import Metrics
+from daogou.serve.retention import Retention
 from daogou.serve.routes import answers, catalogue, guide, intake, operation, people, profile, search
 from daogou.serve.routes import keys as key_routes
 from daogou.serve.services import Erase, Services
@@ -63,12 +64,15 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
         assistant=Assistant(conversations, model, desk.run),
     )
 
+    retention = Retention(opened, project.serving.keep_shown_days)
+
     @asynccontextmanager
     async def life(app: Litestar) -> AsyncIterator[None]:
         if settings is not None:
             log.info("language model", url=settings.url, model=settings.model, read=settings.read, phrase=settings.phrase, sends="what shoppers tell the guide")
         services.live.start()
         services.shown.start()
+        retention.start()
         try:
             yield
         finally:
@@ -77,6 +81,7 @@ def create_app(project: Project, *, open_access: bool, erase: Erase | None = Non
             services.desk.close()
             services.live.close()
             services.shown.close()
+            retention.close()
             if store is None:
                 opened.close()
 

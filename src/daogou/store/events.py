@@ -173,6 +173,23 @@ def read_taken(conn: sa.Connection, weights: Mapping[str, float]) -> dict[str, f
     return out
 
 
+# ---- what was noted of answers
+NOTED = _e.event_id == _e.request_id + ":" + sa.cast(_e.position, sa.Text)
+"""Rows that the server wrote of its own answers. Those that were sent or imported name themselves otherwise."""
+
+
+def read_noted(conn: sa.Connection, name: str, after: int, most: int) -> list[tuple[int, int]]:
+    """(row number, time) of the next rows of this event behind row `after` that the server noted itself, in the order in which they were."""
+    kind = sa.select(event_names.c.kind_no).where(event_names.c.name == name).scalar_subquery()
+    query = sa.select(_e.event_no, _e.time).where(_e.event_no > after, _e.kind_no == kind, NOTED).order_by(_e.event_no).limit(most)
+    return [(number, at) for number, at in conn.execute(query)]
+
+
+def drop_noted(conn: sa.Connection, numbers: Sequence[int], before: int) -> int:
+    """Deletes those of the rows that are older and were noted; how many. A number may have been given anew since it was read."""
+    return conn.execute(sa.delete(table).where(_e.event_no.in_(numbers), _e.time < before, NOTED)).rowcount
+
+
 # ---- structs
 def checked(batch: Iterable[Event]) -> list[Event]:
     """The events, if every one is what its type says.

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 CHUNK_ROWS = 100_000  # of an import: one transaction, and as long as another writer may have to wait (well under a second)
 CACHED_ITEMS = 50_000
+NOTED_ROWS = 1_000  # deleted in one transaction
 
 
 class Counts(NamedTuple):
@@ -177,6 +179,22 @@ class Store:
         """Item id → sum of `weights` over the events of everybody who did not refuse; items without such an event are left out."""
         with self._reader.connect() as conn:
             return intake.read_taken(conn, weights)
+
+    def drop_noted(self, event: str, before: int, after: int = 0) -> tuple[int, int, bool]:
+        """Deletes the next rows of this event that the server noted of its own answers before a time (µs). They were written in the order of time, so the
+        first that is younger ends it.
+
+        Args:
+            after: the row behind which to go on.
+
+        Returns:
+            How many rows went, behind which row to go on, and whether there may be more.
+        """
+        with self._reader.connect() as conn:
+            rows = intake.read_noted(conn, event, after, NOTED_ROWS)
+        old = [number for number, _ in takewhile(lambda row: row[1] < before, rows)]
+        gone = self._written(lambda conn: intake.drop_noted(conn, old, before), rows=len(old)) if old else 0
+        return gone, old[-1] if old else after, len(old) == NOTED_ROWS
 
     # ---- items
     def put_items(self, batch: Iterable[Item]) -> None:
