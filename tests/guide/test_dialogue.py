@@ -95,6 +95,15 @@ def test_answers_that_read_the_same_are_one_answer(tmp_path_factory: pytest.Temp
     assert sorted((one.label, one.items) for one in reply.question.options) == sorted([("斐乐", 20), ("耐克", 10), ("彪马", 10), ("亚瑟士", 10)])
 
 
+@pytest.mark.parametrize("text", ["not the first one", "不要第一个", "I don't like the first one"])
+def test_one_that_is_refused_is_not_shown_again(talk: Talk, text: str) -> None:
+    before = talk("watches", k=6)
+    after = [talk(text, k=6), talk("for women or men", k=6)]
+    for reply in after:
+        assert before.items[0].item_id not in {one.item_id for one in reply.items} and "Watches" in {chip.labels["en"] for chip in reply.understood}
+    assert len({chip.attribute for chip in after[0].understood}) == 1  # and nothing else is concluded from it
+
+
 def test_like_the_second_one_but_black(talk: Talk) -> None:
     second = talk("a red dress for women").items[1].item
     assert second is not None

@@ -127,6 +127,8 @@ class State:
     shown: list[str] = field(default_factory=list)
     "The last list, in order."
     seen: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    "Items that the shopper does not want to see again."
     like: str | None = None
     photo: Sight | None = None
     "What was seen in the photo that is asked about; the photo itself is not kept."
@@ -331,6 +333,7 @@ class _Turn:
         state = self.state
         state.constraints, state.words, state.without, state.shown, state.seen = [], [], [], [], []
         state.like, state.photo, state.settled, state.in_a_row, state.order, state.loose = None, None, set(), 0, "", False
+        state.refused = []
 
     def _removed(self) -> None:
         gone = set(self.question.remove)
@@ -357,6 +360,9 @@ class _Turn:
             self.notes.append(self._say("no such" if state.shown else "no shown"))
             return
         anchor = state.shown[about]
+        if self.read.unliked:
+            state.refused = [*state.refused, anchor][-SHOWN:]
+            return
         state.like, state.photo = anchor, None
         self.excluded.append(anchor)
         if self.read.moves & {"cheaper", "dearer"}:
@@ -514,7 +520,7 @@ class _Turn:
         base_I = self.fixed_I.copy()
         for word in state.without:
             base_I = _all([base_I, ~self.engine.mentioning(word)])
-        codes = [code for item_id in self.excluded if 0 <= (code := self.engine.catalogue.items.code(item_id)) < len(base_I)]
+        codes = [code for item_id in [*self.excluded, *state.refused] if 0 <= (code := self.engine.catalogue.items.code(item_id)) < len(base_I)]
         base_I[codes] = False
         masks = {one.id: self.engine.matching([one.filter]) for one in state.constraints}
 

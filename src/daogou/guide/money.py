@@ -39,6 +39,7 @@ _RULES = [
     ("between", re.compile(rf"(?:(?:between|from)\s*)(?P<a>{_BARE})\s*(?:and|to|-|~|–)\s*(?P<b>{_BARE})")),
     ("between", re.compile(rf"(?:{_ABOUT_PRICE})\s*(?P<a>{_BARE})\s*(?:and|to|-|~|–|到|至)\s*(?P<b>{_BARE})(?:\s*之间)?")),
     ("between", re.compile(rf"(?P<a>{_BARE})\s*(?:to|-|~|–|到|至)\s*(?P<b>{_BARE})(?P<sure>\s*之间)?")),
+    ("about", re.compile(rf"(?:{_ABOUT_PRICE})\s*(?P<a>{_BARE})\s*(?:左右|上下|or so|give or take)")),
     ("under", re.compile(rf"(?:{_UNDER})\s*(?P<a>{_BARE})(?:\s*(?:以内|以下|之内))?")),
     ("under", re.compile(rf"(?P<a>{_BARE})\s*(?:以内|以下|之内|以里|内|封顶|or less|or under|max(?:imum)?\b|at most|tops)")),
     ("over", re.compile(rf"(?:{_OVER})\s*(?P<a>{_BARE})")),

@@ -31,6 +31,9 @@ _ORDINAL = re.compile(
 )
 _OWN = frozenset({"my", "your", "our", "his", "their"})
 _CHINESE = "一二三四五六七八九十"
+_UNLIKED = re.compile(r"(?:(?<![a-z])(?:not|don't|do not|dont|without|except|but)(?: (?:like|want|the))*|不要|不喜欢|不想要|除了)\s*$")
+"""What stands before a reference that is refused: "not the first one"."""
+_SPEAKER = re.compile(r"(?<![a-z])(?:i'm|i am|as) a (?:man|woman|guy|girl|boy|lady|male|female)(?![a-z])|我是个?(?:男|女)(?:生|人|士|的|孩)?")
 _AGE = re.compile(
     r"(?<![\w.])(?P<n>\d{1,3})[\s-]*(?:years?|yrs?|months?)[\s-]*olds?(?![a-z])|(?<![a-z])aged?\s+(?P<of>\d{1,3})(?!\d)"
     r"|(?P<zh>\d{1,3}|[一二两三四五六七八九十]{1,3})\s*(?:个?月|周)?岁(?:半|多|左右)?"
@@ -95,6 +98,8 @@ class Understood:
     moves: set[str] = field(default_factory=set)
     "Critiques: cheaper, dearer, cheapest, dearest, more, goes, other:ROLE, reset, gift, hello, thanks, any; and what is no question about goods: service, who."
     about: int | None = None
+    unliked: bool = False
+    "Whether that one is refused."
     without: tuple[str, ...] = ()
     "Words of unwanted things that no attribute knows: goods whose text has them are left out."
     lacking: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
@@ -112,14 +117,14 @@ def understand(text: str, values: Values) -> Understood:
     used = [False] * len(cleaned)
     plain = simplified(cleaned)
     _aged(plain, values, out, used)
-    _beside(plain, used)
+    _beside(plain, values, used)
     _priced(plain, values, out, used)
     _sized(plain, values, out, used)
     _referred(plain, out, used)
     found = [token for token in tokens(cleaned) if not any(used[token.start : token.end])]
     hidden = list(used)  # what must not be searched for
     _read(cleaned, found, values, out, used, hidden)
-    out.constraints = _joined(_for_whom(out.constraints))[:CONSTRAINTS]
+    out.constraints = _joined(_for_whom(out.constraints, plain))[:CONSTRAINTS]
     _contradictions(out)
     if out.moves & {"service", "who"} and not out.constraints:
         return out  # what is left is no wish either
@@ -139,16 +144,19 @@ def _aged(cleaned: str, values: Values, out: Understood, used: list[bool]) -> No
             out.constraints.append(_constraint(children, False, cleaned, *match.span()))
 
 
-def _for_whom(found: list[Constraint]) -> list[Constraint]:
-    """Without what an age says where whom it is for was said too: a boy of ten."""
+def _for_whom(found: list[Constraint], cleaned: str) -> list[Constraint]:
+    """Without what an age says, and without who asks, where whom it is for was said too: a boy of ten; I'm a man, it is for my wife."""
     said = [one for one in found if one.role == "gender" and one.wanted]
-    return [one for one in found if not (len(said) > 1 and one in said and _AGE.fullmatch(one.said))]
+    speaks = [match.span() for match in _SPEAKER.finditer(cleaned)]
+    weak = [one for one in said if _AGE.fullmatch(one.said) or any(start <= one.start < end for start, end in speaks)]
+    return [one for one in found if one not in weak] if len(weak) < len(said) else found
 
 
-def _beside(cleaned: str, used: list[bool]) -> None:
+def _beside(cleaned: str, values: Values, used: list[bool]) -> None:
     for match in _GOES.finditer(cleaned):
-        start, end = match.span()
-        used[start:end] = [True] * (end - start)
+        (start, end), inside = match.span(), tokens(match.group())
+        if any(one.role == "category" for n in range(len(inside)) for one in values.names.at(inside, n)[0]):
+            used[start:end] = [True] * (end - start)
 
 
 def _priced(cleaned: str, values: Values, out: Understood, used: list[bool]) -> None:
@@ -193,6 +201,7 @@ def _sized(cleaned: str, values: Values, out: Understood, used: list[bool]) -> N
 def _referred(cleaned: str, out: Understood, used: list[bool]) -> None:
     match = _ORDINAL.search(cleaned)
     if match and not any(used[match.start() : match.end()]):
+        out.unliked = bool(_UNLIKED.search(cleaned[: match.start()]))
         word, number, chinese = match.groups()
         digits = number or (chinese if chinese and chinese.isdigit() else "")
         if digits and not int(digits):
@@ -205,6 +214,7 @@ def _referred(cleaned: str, out: Understood, used: list[bool]) -> None:
 def _read(cleaned: str, found: list[Token], values: Values, out: Understood, used: list[bool], hidden: list[bool]) -> None:
     """Left to right; at each place the longest of all names and phrases wins."""
     n, negated, since, denied_by = 0, False, 0, ""
+    joined = False  # whether "or" or "and" stands before this token
     recent: list[tuple[list[Value], int, int]] = []
     unknown: list[Token] = []
     refused: list[str] = []
@@ -225,6 +235,7 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
         negated, unknown, refused = False, [], []
 
     while n < len(found):
+        joined = bool(n) and said["or"].at(found, n - 1)[1] == 1
         if n and BREAKS & set(cleaned[found[n - 1].end : found[n].start]) - {"、"}:
             close()
             recent = []
@@ -250,8 +261,8 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
                 n += length  # a number, or "my boss"
                 continue
             denied = negated or before.rstrip().endswith("non-")
-            if negated and chosen[0].role == "category" and any(role != "category" for role in refused):
-                close()  # "not black dresses" are dresses, of another colour
+            if negated and any(role != chosen[0].role for role in refused) and (chosen[0].role == "category" or not joined):
+                close()  # "not black dresses" are dresses, "not black for women" is for women
                 denied = False
             refused = [*refused, chosen[0].role] if denied else []
             out.constraints.append(_constraint(chosen, denied, cleaned, start, end))
