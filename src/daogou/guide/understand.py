@@ -298,6 +298,8 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
                 mark(n, step, hide=True)
                 n += step
                 continue
+            if said["more"].at(found, n)[1] == reach:  # "others"
+                meant = "more"
         if meant == "any" and (step := _other(found, n, reach, values, out, "any")):
             mark(n, step, hide=True)
             n += step
@@ -339,8 +341,8 @@ def _read(cleaned: str, found: list[Token], values: Values, out: Understood, use
 
 
 _MOVES = frozenset({"cheaper", "dearer", "cheapest", "dearest", "more", "reset", "gift", "any", "goes", "service", "who"})
-_MEANT = ("harmless", "whole", "cheapest", "dearest", "cheaper", "dearer", "goes", "service", "who", "more", "reset", "not", "excluded", "any", "gift", "last",
-          "other", "like", "but", "hello", "thanks")  # fmt: skip
+_MEANT = ("harmless", "whole", "cheapest", "dearest", "cheaper", "dearer", "goes", "service", "who", "other", "more", "reset", "not", "excluded", "any", "gift",
+          "last", "like", "but", "hello", "thanks")  # fmt: skip
 
 
 def _phrase(found: list[Token], n: int) -> tuple[str, int]:
