@@ -133,7 +133,7 @@ def newcomers(least: int, seed: int, run: Run) -> dict[str, Any]:
     place = scenario.placements[0]
 
     def fitted(train: Dataset) -> dict[str, Recommender]:
-        return {name: build(scenario, name).fit(train, run) for name in place.retrieve}
+        return {name: build(scenario, name).fit(train, run) for name in place.retrieve if name not in scenario.tried}
 
     def pair(models: Mapping[str, Recommender]) -> dict[str, Scorer]:
         without = {name: weight for name, weight in weights.items() if name != "registration"}

@@ -84,7 +84,7 @@ def groceries() -> tuple[Dataset, Settings]:
     tables = {table: pl.concat(frames) for table, frames in rows.items()}
     tables["events"] = tables["events"].with_columns(pl.col("time").dt.timestamp("us"))
     return from_frames(tables["events"], tables["items"], tables["users"], weights=shop.events), {
-        name: shop.models[name] for name in shop.placements[0].retrieve
+        name: shop.models[name] for name in shop.placements[0].retrieve if name not in shop.tried
     }
 
 

@@ -38,7 +38,8 @@ def main() -> int:
         data, _ = load_files(scenario, format="completejourney", quarantine=Path(aside))
     parts = cut(data, scenario.evaluation, warn=print)
     with threadpool_limits(limits=options.threads):
-        models = {name: build(scenario, name).fit(parts.train, Run(threads=options.threads)) for name in scenario.placement(PLACEMENT).retrieve}
+        names = [name for name in scenario.placement(PLACEMENT).retrieve if name not in scenario.tried]
+        models = {name: build(scenario, name).fit(parts.train, Run(threads=options.threads)) for name in names}
         weights = blend.fit(models, parts.validation, repeats=True)
         results = {name: evaluate(scorer, parts.test, repeats=True) for name, scorer in {**models, "blend": Blend(models, weights, repeats=True)}.items()}
     print("blend weights from validation:", {name: weight for name, weight in weights.items() if weight})

@@ -107,6 +107,8 @@ class Scenario(Config, frozen=True):
     columns: Columns = Columns()
     models: dict[str, dict[str, Any]] = {}
     "Models to train and their hyperparameters; `kind` names the plugin where it differs from the key."
+    tried: tuple[str, ...] = ()
+    "Models that a training only tries: where they are installed, enough shoppers teach and time is left. They are released where they win on validation."
     rankers: dict[str, dict[str, Any]] = {}
     "Rankers that placements name and their settings; `kind` names the plugin where it differs from the key (`ranked` is `lambdarank` unless it says so)."
     evaluation: Evaluation = Evaluation()
@@ -131,6 +133,8 @@ class Scenario(Config, frozen=True):
             for model in place.retrieve:
                 if model not in self.models:
                     raise ValueError(f"placement {place.name!r} retrieves from {model!r}, which is not under [models]; there are: {', '.join(self.models)}")
+        if odd := [name for name in self.tried if name not in self.models]:
+            raise ValueError(f"tried names {odd[0]!r}, which is not under [models]; there are: {', '.join(self.models)}")
         for name in self.profile.sensitive:
             if name not in (there := [*ITEMS, *self.attributes.items]):
                 raise ValueError(f"profile.sensitive names the attribute {name!r}, which items do not have; there are: {', '.join(there)}")

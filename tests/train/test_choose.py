@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from daogou import plugins
 from daogou.contract import Run
 from daogou.data.dataset import Dataset
+from daogou.errors import MissingExtra
 from daogou.models.popular import Popular
 from daogou.release import open_current
 from daogou.scenario import Project, Scenario
@@ -20,6 +21,7 @@ from daogou.testing.toy import random_dataset
 from daogou.train import choose
 from daogou.train.choose import Chooser
 from daogou.train.fit import train
+from daogou.train.measure import ablated
 
 
 class Clock:
@@ -114,6 +116,20 @@ def test_without_a_limit_everything_is_fitted_and_released(many: Dataset) -> Non
     assert chooser.summary(["a", "b"]) == ()
 
 
+def test_what_is_only_tried_must_win_however_cheap_and_needs_shoppers(many: Dataset) -> None:
+    clock, few = Clock(), random_dataset()
+    chooser = Chooser(600, tried=["net"], clock=clock)
+    makers = fresh(clock, net=1.0, plain=1.0)
+    assert list(chooser.suited(makers, few)) == ["plain"]
+    assert chooser.notes == [f"net was not tried: {(few.histories.lengths >= 5).sum()} shoppers have 5 events or more, 500 are wanted"]
+    assert list(Chooser(600, tried=["net"], clock=clock).suited(makers, many)) == ["net", "plain"]
+    for budget_s in (600, 0):
+        chooser = Chooser(budget_s, tried=["net"], clock=clock)
+        chooser.fitted("net", 0.1)
+        assert chooser.released(["net", "plain"], [], lambda name: "no gain") == ["plain"]
+        assert chooser.released(["net", "plain"], [], lambda name: "") == ["net", "plain"]
+
+
 # ---- in a training
 class Slow(Popular):
     """Needs more time than there is, as its last release said."""
@@ -170,6 +186,42 @@ def test_the_figure_of_the_blend_is_that_of_the_models_that_serve(project: Proje
     made = train(project, store, scenario)
     assert "ease" not in made.models
     assert made.metrics["blend"] == made.metrics["popular"]
+
+
+def test_what_is_only_tried_need_not_be_installed(project: Project, store: Store, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = plugins.load
+
+    def load(kind: str, name: str) -> Any:
+        if name == "net":
+            raise MissingExtra("keras, which the model 'net' needs,", "deep")
+        return real(kind, name)
+
+    monkeypatch.setattr(plugins, "load", load)
+    shop = replace(scenario, models={**scenario.models, "net": {}}, tried=("net",))
+    made = train(project, store, shop)
+    assert made.published
+    assert "net was not tried: keras, which the model 'net' needs, is not installed; pip install 'daogou[deep]'" in made.notes
+    with pytest.raises(MissingExtra):  # asked for by name, or a model that the scenario counts on
+        train(project, store, shop, models=["net"])
+    with pytest.raises(MissingExtra):
+        train(project, store, replace(shop, tried=()))
+
+
+def test_a_tried_model_serves_where_it_wins_and_only_there(project: Project, store: Store, shop: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ablated
+
+    def judged(parts: Any, honest: Any, scenario: Scenario, name: str, run: Run) -> Any:
+        return SimpleNamespace(gap=SimpleNamespace(ci95=SimpleNamespace(low=0.01))) if name == "ease" else real(parts, honest, scenario, name, run)
+
+    monkeypatch.setattr("daogou.train.fit.ablated", judged)
+    monkeypatch.setattr(choose, "ENOUGH_SHOPPERS", 10)
+    trying = replace(shop, tried=("useless", "ease"))
+    made = train(project, store, trying)
+    assert "useless" not in made.models
+    assert "ease" in made.models
+    assert any(note.startswith("useless was not released: ") for note in made.notes)
+    monkeypatch.setattr(choose, "ENOUGH_SHOPPERS", 10_000)
+    assert "ease" not in train(project, store, trying, publish=False).models
 
 
 def test_models_asked_for_by_name_are_fitted_whatever_they_cost(project: Project, store: Store, shop: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ WORTH_REHEARSING = 4
 """Times as many shoppers as are rehearsed with: below, everything is quick and is fitted in the scenario's order."""
 CHEAP = 0.05
 """Share of the budget below which a model stays in the release without having to win: it is a fallback."""
+ENOUGH_EVENTS, ENOUGH_SHOPPERS = 5, 500
+"""So many events each of so many shoppers, or what a scenario only tries is not tried: a network learns no more from fewer than the closed forms do."""
 Fresh = Mapping[str, Callable[[], Recommender]]
 
 
@@ -26,10 +28,18 @@ class Chooser:
     Args:
         budget_s: wall seconds for everything; 0 = no limit, every model is fitted and released.
         known_s: what fits cost last time.
+        tried: models that must win on validation whatever they cost, and are left out where there are too few shoppers to learn from.
     """
 
-    def __init__(self, budget_s: float, known_s: Mapping[str, float] | None = None, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.budget_s, self._clock = budget_s, clock
+    def __init__(
+        self,
+        budget_s: float,
+        known_s: Mapping[str, float] | None = None,
+        *,
+        tried: Collection[str] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.budget_s, self.tried, self._clock = budget_s, frozenset(tried), clock
         self._ends = clock() + budget_s
         self.expected_s: dict[str, float] = dict(known_s or {})
         self._spent_s: dict[str, float] = {}
@@ -40,6 +50,13 @@ class Chooser:
     def left_s(self) -> float:
         """Seconds that are neither spent nor kept back for fitting the models of the release."""
         return self._ends - self._clock() - sum(self._spent_s.values())
+
+    def suited(self, fresh: Fresh, data: Dataset) -> Fresh:
+        """Without the models that are only tried, where too few shoppers have a history."""
+        shoppers = int((data.histories.lengths >= ENOUGH_EVENTS).sum())
+        few = [name for name in fresh if name in self.tried and shoppers < ENOUGH_SHOPPERS]
+        self.notes += [f"{name} was not tried: {shoppers} shoppers have {ENOUGH_EVENTS} events or more, {ENOUGH_SHOPPERS} are wanted" for name in few]
+        return {name: make for name, make in fresh.items() if name not in few}
 
     def order(self, fresh: Fresh, data: Dataset, run: Run) -> list[str]:
         """The models, cheapest first; of equal cost in their given order."""
@@ -72,7 +89,7 @@ class Chooser:
         self._spent_s[name] = seconds
 
     def released(self, names: Sequence[str], needed: Collection[str], worthless: Callable[[str], str]) -> list[str]:
-        """Those that are worth fitting on everything: what rankers need, what is cheap, and the dear ones that win on validation.
+        """Those that are worth fitting on everything: what rankers need, what is cheap, and the dear or tried ones that win on validation.
 
         Args:
             names: the models that were measured.
@@ -82,16 +99,17 @@ class Chooser:
         kept = []
         for name in names:
             cost = self._spent_s.get(name, 0.0)
-            if not self.budget_s or name in needed or cost <= CHEAP * self.budget_s or not (why := worthless(name)):
+            free = name not in self.tried and (not self.budget_s or cost <= CHEAP * self.budget_s)
+            if free or name in needed or not (why := worthless(name)):
                 kept.append(name)
             else:
                 self.notes.append(f"{name} was not released: measured in {cost:.0f} s, {why}")
         return kept
 
     def summary(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The choices in words; nothing where there was no limit."""
+        """The choices in words."""
         if not self.budget_s:
-            return ()
+            return tuple(self.notes)
         order = sorted(names, key=lambda name: self._spent_s.get(name, 0.0))
         return (f"chosen within {self.budget_s / 60:g} minutes: {', '.join(order) or 'no model'}", *self.notes)
 

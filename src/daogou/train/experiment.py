@@ -54,7 +54,7 @@ def experiment(
     Args:
         protocols: the first is reported whole, the others are laid beside it, because the order of models depends on the protocol; empty = the scenario's.
         models: names under [models] of the scenario or of any installed model (with its defaults), `blend` for all of them blended, and `ranked` or a
-            ranker's name for a learned ranker over them; empty = the scenario's and their blend.
+            ranker's name for a learned ranker over them; empty = the scenario's, but for those it only tries, and their blend.
         seeds: fits of each model that differ in the seed alone; figures are means over them.
 
         vectors: as in `contract.Run`, and so `photos`.
@@ -64,7 +64,7 @@ def experiment(
         UnknownName: a model that is neither in the scenario nor installed, or an unknown protocol.
         TrainingError: no model could be fitted.
     """
-    names = list(dict.fromkeys(models or (*scenario.models, BLEND)))
+    names = list(dict.fromkeys(models or (*(name for name in scenario.models if name not in scenario.tried), BLEND)))
     threads = threads or os.cpu_count() or 1
     with threadpool_limits(limits=threads):
         run = Run(threads=threads, progress=progress, vectors=vectors, photos=photos)

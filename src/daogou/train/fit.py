@@ -114,13 +114,12 @@ def train(
     started = time.perf_counter()
     seed = project.training.seed if seed is None else seed
     training = _Training(scenario, replace(circumstances(project, seed, progress), checkpoint=project.directory / CHECKPOINTS))
-    fresh = {name: partial(build, scenario, name) for name in _chosen(project, scenario, models)}
-    for make in fresh.values():
-        make()  # wrong settings are found before any work
+    chooser = Chooser(project.training.minutes * 60 if models is None else 0.0, _known_cost(project), tried=() if models else scenario.tried)
+    fresh = _makers(project, scenario, models, chooser)
     _check_rankers(scenario)
-    chooser = Chooser(project.training.minutes * 60 if models is None else 0.0, _known_cost(project))
     with threadpool_limits(limits=training.run.threads):
         data = snapshot(project, store, scenario)
+        fresh = chooser.suited(fresh, data)
         _prepare(data, fresh, training)
         parts = _split(data, training)
         honest = Measured({}, {}, {})
@@ -128,7 +127,9 @@ def train(
             measured = {name: fresh[name] for name in chooser.order(fresh, parts.train, training.run)}
             honest = measure(parts, _fitted(parts.train, measured, training, "fit on the training part", chooser)[0], scenario, training.run)
             honest, keep = _released(parts, honest, training, chooser)
-            fresh = {name: make for name, make in fresh.items() if name in keep}
+        else:
+            keep = [name for name in fresh if name not in chooser.tried]
+        fresh = {name: make for name, make in fresh.items() if name in keep}
         fitted, timed = _fitted(data, fresh, training, "fit")
         notes = (*chooser.summary(list(fitted)), *honest.notes)
         blends = {place: {name: w for name, w in weights.items() if name in fitted} for place, weights in honest.blends.items()}
@@ -247,6 +248,21 @@ def _chosen(project: Project, scenario: Scenario, models: Sequence[str] | None) 
         if name not in scenario.models:
             raise UnknownName("model", name, scenario.models, where="[models] of the scenario", field="models")
     return wanted
+
+
+def _makers(project: Project, scenario: Scenario, models: Sequence[str] | None, chooser: Chooser) -> Mapping[str, Callable[[], Recommender]]:
+    """What builds each chosen model; wrong settings are found before any work. What is only tried need not be installed."""
+    fresh: dict[str, Callable[[], Recommender]] = {}
+    for name in _chosen(project, scenario, models):
+        try:
+            build(scenario, name)
+        except MissingExtra as e:
+            if name not in chooser.tried:
+                raise
+            chooser.notes.append(f"{name} was not tried: {e}")
+            continue
+        fresh[name] = partial(build, scenario, name)
+    return fresh
 
 
 def _prepare(data: Dataset, fresh: Mapping[str, Callable[[], Recommender]], training: _Training) -> None:
