@@ -1,6 +1,7 @@
 """Tuning: never worse than before, blind to the test window, resumable after a kill, and the user's own files stay as they are."""
 
 import html
+import json
 import os
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import sys
 import time
 from contextlib import closing, suppress
 from dataclasses import replace as changed
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -134,10 +136,10 @@ def test_a_killed_search_is_taken_up(project: Project, scenario: Scenario, data:
     assert not any(state == "RUNNING" for study in values(project) for *_, state in study)
 
 
-def _trials(project: Project) -> int:
+def _trials(project: Project, name: str = "ease", where: str = "true") -> int:
     """Read past Optuna, which would make the tables itself and be in the child's way."""
-    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{project.directory / 'tuning' / 'ease.sqlite3'}?mode=ro", uri=True)) as file:
-        return int(file.execute("SELECT count(*) FROM trials").fetchone()[0])
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{project.directory / 'tuning' / name}.sqlite3?mode=ro", uri=True)) as file:
+        return int(file.execute(f"SELECT count(*) FROM trials WHERE {where}").fetchone()[0])
     return 0  # the child is about to make the tables
 
 
@@ -201,6 +203,64 @@ def test_a_network_ends_with_the_epoch_in_which_the_time_is_up(
 def _studies(project: Project, name: str = "ease") -> list[list[Any]]:
     storage = optuna.storages.RDBStorage(f"sqlite:///{project.directory}/tuning/{name}.sqlite3")
     return [optuna.load_study(study_name=s.study_name, storage=storage).trials for s in optuna.get_all_study_summaries(storage)]
+
+
+# ---- several networks at a time
+NETWORKS_AT_A_TIME = """
+import json, os, sys
+from pathlib import Path
+from daogou.contract import Run
+from daogou.scenario import Project
+from daogou.testing.toy import random_dataset
+from daogou.train import tune
+
+tune.UNPRUNED = 1  # so that a median is there before the last trial
+project, data = Project(directory=Path(sys.argv[1]), scenario="toy.toml"), random_dataset(5, n_users=80, n_items=40, n_events=2500)
+found = tune.tune(project, project.load_scenario(), data, "ncf", minutes=5, trials=int(sys.argv[2]), jobs=2, run=Run(threads=2))
+tasks = Path("/proc/self/task")
+pool = [task.name for task in tasks.iterdir() if (task / "comm").read_text().startswith("tf_XLAEigen")] if tasks.exists() else None
+print(json.dumps({"trials": found.trials, "resumed": found.resumed, "pruned": found.pruned, "each": os.environ["NPROC"], "pool": pool}))
+"""
+FAST_LEARNER = """
+[models.ncf]
+learning_rate = 0.01
+batch_size = 256
+epochs = 5
+patience = 5
+holdout_users = 40
+"""
+"Ahead of nearly all that can be drawn when networks are judged, after three epochs."
+
+
+@pytest.mark.slow
+def test_networks_are_searched_two_at_a_time_under_the_thread_cap_and_taken_up_after_a_kill(project: Project) -> None:
+    if not (find_spec("keras") and find_spec("jax")):
+        pytest.skip("the extra 'deep' is not installed")
+    toml = project.directory / "toy.toml"
+    toml.write_text(toml.read_text("utf-8") + FAST_LEARNER, "utf-8")
+    environment = {**{k: v for k, v in os.environ.items() if k != "NPROC"}, "KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", NETWORKS_AT_A_TIME, str(project.directory)]
+
+    with subprocess.Popen([*command, "50"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        until = time.monotonic() + 120
+        while _trials(project, "ncf", "state = 'RUNNING' AND number > 0") < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        child.kill()
+    assert _trials(project, "ncf") == 3, "the settings in use, and two at a time after them"
+
+    done = subprocess.run([*command, "4"], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["resumed"], found["trials"], found["each"]) == (3, 7, "1")
+    assert found["pool"] is None or len(found["pool"]) <= 1, "a fit has its share of the threads, not those of the machine"
+
+    (study,) = _studies(project, "ncf")
+    killed, later = study[1:3], study[3:]
+    assert [t.state.name for t in killed] == ["FAIL", "FAIL"]
+    assert found["pruned"] == sum(t.state.name == "PRUNED" for t in later) > 0
+    assert all(WARM_EPOCHS < len(t.intermediate_values) <= 5 for t in later), "judged by the epoch"
+    together = [sum(other.datetime_start <= t.datetime_start < other.datetime_complete for other in later) for t in later]
+    assert max(together) == 2
 
 
 # ---- effort
