@@ -23,12 +23,12 @@ from daogou import filters, query
 from daogou.arrange.diversity import diversify
 from daogou.arrange.exploration import explore
 from daogou.catalogue import Catalogue, item_columns
-from daogou.contract import Codes, Due, Encoder, Habits, Mask, Progress, Queries, Reason, Recommender, Scores
+from daogou.contract import Codes, Due, Encoder, Habits, Mask, Progress, Queries, Reason, Recommender, Scores, StandIn
 from daogou.data.histories import Histories
 from daogou.data.rows import Correction, Item
 from daogou.errors import DaogouError, UnknownName, UsageError
 from daogou.families import top_k
-from daogou.filters import Filter, Words
+from daogou.filters import Filter, Words, path_levels
 from daogou.finder import Finder, Sight
 from daogou.index.vectors import Meaning
 from daogou.profile import wishes
@@ -51,6 +51,9 @@ __all__ = ["Answer", "Answered", "Cause", "Engine", "Request", "SessionEvent"]
 
 log = structlog.get_logger("daogou.engine")
 
+NEW = 20
+"""New items among which exploration draws half of its places: few, so that each is seen often enough to be judged."""
+NEW_LOOKED_AT = 1000
 CANDIDATES = 200
 """Items of one list that are arranged; exploration draws from those not shown."""
 BATCH = 64
@@ -154,6 +157,7 @@ class Engine:
             self.catalogue, store, text_encoder=text_encoder, image_encoders=image_encoders, photos=photos, vectors=vectors, settings=encoders, own=own
         )
         self._says_more = any(f"because.{MORE}" in words for words in scenario.words.values())
+        self._untried_I = _untried(self._models, len(release.items) if release else 0)
         self._alike: dict[int, tuple[int, ...]] = {}
         self._newcomers = release.newcomers if release else None
         for place in scenario.placements:
@@ -601,14 +605,29 @@ class Engine:
             return ordered[:k]
         ranked = ordered[:k]
         shown = {c.code for c in ranked}
-        pool = [c for c in candidates if c.code not in shown]
-        fresh_I = allowed_I.copy()
-        fresh_I[: len(self.release.items) if self.release else 0] = False
-        pool += [Listed(int(code), 0.0, NEWEST) for code in self.catalogue.newest(fresh_I, CANDIDATES)]
+        new = [Listed(code, 0.0, NEWEST) for code in self._new(candidates, allowed_I) if code not in shown]
+        taken_by_new = shown | {c.code for c in new}
+        pool = new + [c for c in candidates if c.code not in taken_by_new]
         if place.cap:
             pool = self._once(place, pool, ranked)
-        drawn = explore(len(ranked), len(pool), k, place.explore, np.random.default_rng(list(name.encode())))
+        head = min(NEW, len(pool)) if new else 0  # filled up with the next best, so that the only new item is not on every list
+        drawn = explore(len(ranked), len(pool), k, place.explore, np.random.default_rng(list(name.encode())), head)
         return [(ranked[at] if at >= 0 else pool[-1 - at])._replace(propensity=p) for at, p in zip(drawn.places, drawn.propensity, strict=True)]
+
+    def _new(self, candidates: Sequence[Listed], allowed_I: Mask) -> list[int]:
+        """Allowed items that nobody has taken yet, those first whose category is wanted: by the share of the candidates in the steps of its path, then newest.
+
+        A category's prior: of what nothing is known but its kind, its kind's place on this shopper's list is the best guess (for guests, what is popular).
+        """
+        untried_I = allowed_I.copy()
+        known = len(self.release.items) if self.release else 0
+        untried_I[:known] &= self._untried_I[:known]
+        codes = self.catalogue.newest(untried_I, NEW_LOOKED_AT)
+        column = self.catalogue.column("category")
+        steps = Counter(step for label in self._labels(column, [one.code for one in candidates]) if label for step in path_levels(label))
+        labels = self._labels(column, codes.tolist())
+        prior = [sum(steps[step] for step in path_levels(label or "")) for label in labels]
+        return [int(codes[n]) for n in sorted(range(len(codes)), key=lambda n: -prior[n])[:NEW]]
 
     def _once(self, place: Placement, pool: Sequence[Listed], ranked: Sequence[Listed]) -> list[Listed]:
         """Those of the pool that no draw can take over the cap: labels that are not on the list, each once."""
@@ -798,6 +817,14 @@ class Engine:
     def _failed(self, part: str, error: Exception) -> None:
         self.failures[part] += 1
         log.warning("degraded", part=part, error=type(error).__name__, found=str(error)[:300] if isinstance(error, DaogouError) else "")
+
+
+def _untried(models: Mapping[str, Recommender], n_items: int) -> Mask:
+    """[I] items of the release without an event, as far as a model counts them."""
+    for model in models.values():
+        if isinstance(model, StandIn):
+            return np.asarray(model.trust_I[:n_items] == 0)
+    return np.zeros(n_items, np.bool_)
 
 
 def _own_encoders(models: Mapping[str, Recommender], wanted: Mapping[str, float]) -> dict[str, Encoder]:

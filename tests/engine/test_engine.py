@@ -1,7 +1,9 @@
 """The road of a request: what is asked decides, the filter holds, batch equals single, words say why."""
 
 import threading
+from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from daogou.contract import Queries
 from daogou.data.rows import Event, Item
 from daogou.engine import Answer, Engine, Request, SessionEvent
 from daogou.errors import FilterError, UnknownName, UsageError
-from daogou.release import Release
-from daogou.scenario import Scenario
+from daogou.release import Release, open_current
+from daogou.scenario import Project, Scenario
 from daogou.store import Store
 from daogou.testing.toy import DAY_US, START_US
+from daogou.train.fit import train
 
 ABOUT_ITEMS = {"like", "with"}
 PLACES = ["home", "new", "like", "with", "try", "taste", "mixed"]
@@ -252,6 +255,37 @@ def test_exploration_reaches_items_that_no_model_knows(engine: Engine, store: St
     found = [one for answer in lists for one in answer.items if one.item_id == "brand new"]
     assert found
     assert all(0 < one.propensity < 0.3 for one in found)
+
+
+def test_exploration_takes_new_items_of_the_kinds_that_are_wanted(engine: Engine, store: Store) -> None:
+    """A category's prior: among more new items than exploration looks at, those of the categories that fill this list."""
+    wanted = Counter(one.item.category for one in engine.recommend(ask("try", k=60)).items if one.item).most_common(1)[0][0]
+    assert isinstance(wanted, str)
+    new = [Item(item_id=f"new {n}", title=f"New {n}", category=wanted if n < 20 else "Nobody > wants it", created=n) for n in range(60)]
+    store.put_items(new)  # the unwanted ones are newer
+    engine.catalogue_changed([item.item_id for item in new])
+    lists = [engine.recommend(ask("try", explain=True)) for _ in range(80)]
+    found = [one for answer in lists for one in answer.items if one.item_id.startswith("new ")]
+    assert len({one.item_id for one in found}) > 15 and all(one.item is not None and one.item.category == wanted for one in found)
+    assert all(one.reason == "New" and 0 < one.propensity < 0.3 for one in found)
+    assert len(found) > 80  # of ten places, one and a half
+
+
+def test_an_item_of_the_release_that_nobody_took_is_new(trained: Project, scenario: Scenario, tmp_path: Path) -> None:
+    """Where a model counts the events of items (contract.StandIn)."""
+    places = tuple(replace(p, retrieve=("ease", "popular", "content")) if p.name == "try" else p for p in scenario.placements)
+    with_content = replace(scenario, placements=places, models={**scenario.models, "content": {"text_encoder": "ngram"}})
+    with Store.open(trained.store_url, read_only=True) as source:
+        source.backup(tmp_path / "store.sqlite3")
+    with Store.open(f"sqlite:///{tmp_path}/store.sqlite3") as store:
+        store.put_items([Item(item_id="untried", title="Untried")])
+        project = Project(directory=tmp_path)
+        train(project, store, with_content)
+        engine = Engine(open_current(project.releases), with_content, store)
+        assert "untried" in engine.release.items  # type: ignore[union-attr]
+        lists = [engine.recommend(ask("try")) for _ in range(100)]
+    reasons = {one.reason for answer in lists for one in answer.items if one.item_id == "untried"}
+    assert "New" in reasons
 
 
 # ---- words and evidence
