@@ -59,6 +59,11 @@ def test_order_is_user_time_and_then_as_they_came(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_places_of_what_was_shown_are_kept_and_minus_one_is_not_logged(store: Store) -> None:
+    store.add_events([event("u", "a", 1, position=0), event("u", "b", 2), event("v", "a", 3, position=7), event("v", "b", 4, position=2**40)])
+    assert store.snapshot(WEIGHTS).events.position.tolist() == [0, -1, 7, 2**31 - 1]
+
+
 def test_sessions_are_numbered_and_minus_one_is_unknown(store: Store) -> None:
     store.add_events([event("u", "a", 1, session_id="x"), event("u", "b", 2), event("v", "a", 3, session_id="y"), event("v", "b", 4, session_id="x")])
     sessions = store.snapshot(WEIGHTS).events.session.tolist()

@@ -23,22 +23,33 @@ class Events:
     time: Times
     value: Scores  # NaN where the event carries none
     session: Codes  # sessions (visits, baskets) numbered within the snapshot; −1 = not known
+    position: Codes  # place in the list that was shown, from 0; −1 = not logged
 
     def __len__(self) -> int:
         return len(self.user)
 
     def take(self, index: NDArray[np.int64] | Mask) -> "Events":
         """Some events, by position or mask."""
-        return Events(self.user[index], self.item[index], self.kind[index], self.time[index], self.value[index], self.session[index])
+        return Events(self.user[index], self.item[index], self.kind[index], self.time[index], self.value[index], self.session[index], self.position[index])
 
     @classmethod
-    def sort(cls, user: Codes, item: Codes, kind: NDArray[np.int16], time: Times, value: Scores | None = None, session: Codes | None = None) -> "Events":
+    def sort(
+        cls,
+        user: Codes,
+        item: Codes,
+        kind: NDArray[np.int16],
+        time: Times,
+        value: Scores | None = None,
+        session: Codes | None = None,
+        position: Codes | None = None,
+    ) -> "Events":
         """Orders columns given in their original order."""
         n = len(user)
         value = np.full(n, np.nan, np.float32) if value is None else value
         session = np.full(n, -1, np.int32) if session is None else session
+        position = np.full(n, -1, np.int32) if position is None else position
         order = np.lexsort((np.arange(n), time, user))
-        return cls(user, item, kind, time, value, session).take(order)
+        return cls(user, item, kind, time, value, session, position).take(order)
 
 
 @dataclass(frozen=True)
@@ -127,9 +138,9 @@ def from_frames(
     if "session_id" in events.columns:
         sessions = Vocabulary(events["session_id"].drop_nulls().unique(maintain_order=True).to_list())
         session = sessions.codes(events["session_id"].fill_null(""))
-    sorted_events = Events.sort(
-        user_vocab.codes(events["user_id"]), item_vocab.codes(events["item_id"]), kinds, events["time"].cast(pl.Int64).to_numpy(), value, session
-    )
+    position = events["position"].fill_null(-1).cast(pl.Int32).to_numpy() if "position" in events.columns else None
+    user, item, time = user_vocab.codes(events["user_id"]), item_vocab.codes(events["item_id"]), events["time"].cast(pl.Int64).to_numpy()
+    sorted_events = Events.sort(user, item, kinds, time, value, session, position)
     return Dataset(
         user_vocab,
         item_vocab,

@@ -60,7 +60,10 @@ class Estimator:
         self._scale_F = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0).astype(np.float32)
         self._estimator, self._weight_F = self._new(run.seed), None
         inputs = self._inputs(examples.features_NF)
-        more = {"group": examples.sizes_Q} if "group" in inspect.signature(self._estimator.fit).parameters else {}
+        takes = inspect.signature(self._estimator.fit).parameters
+        more: dict[str, Any] = {"group": examples.sizes_Q} if "group" in takes else {}
+        if examples.weight_N is not None and "sample_weight" in takes:
+            more["sample_weight"] = examples.weight_N
         try:
             self._estimator.fit(inputs, (examples.gain_N > 0).astype(np.int64), **more)
             self._weight_F = self._linear(inputs)

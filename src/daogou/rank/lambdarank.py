@@ -63,7 +63,8 @@ class LambdaRank:
             watched = watch.of(seen)
             stop = lightgbm.early_stopping(c.patience, verbose=False)
             watching = {"eval_X": watched.features_NF, "eval_y": watched.gain_N, "eval_group": [watched.sizes_Q], "eval_at": [10], "callbacks": [stop]}
-        model.fit(taught.features_NF, taught.gain_N, group=taught.sizes_Q, feature_name=[_plain(n) for n in range(len(examples.names))], **watching)
+        names = [_plain(n) for n in range(len(examples.names))]
+        model.fit(taught.features_NF, taught.gain_N, taught.weight_N, group=taught.sizes_Q, feature_name=names, **watching)
         self.trees = int(model.best_iteration_ or self.trees)
         self._booster = _from_text(_text(model.booster_, self.trees))  # what is served later is what is measured now
         return self

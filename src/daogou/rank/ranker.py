@@ -36,12 +36,14 @@ class Examples(NamedTuple):
     sizes_Q: NDArray[np.int64]
     names: tuple[str, ...]
     "Of the features."
+    weight_N: Scores | None = None
+    "How much each counts (rank/examined.py); None = all alike."
 
     def of(self, queries: NDArray[np.int64]) -> "Examples":
         """The examples of some queries, in their order."""
         ends = np.cumsum(self.sizes_Q)
         rows = np.concatenate([np.arange(ends[q] - self.sizes_Q[q], ends[q]) for q in queries]) if len(queries) else np.zeros(0, np.int64)
-        return Examples(self.features_NF[rows], self.gain_N[rows], self.sizes_Q[queries], self.names)
+        return Examples(self.features_NF[rows], self.gain_N[rows], self.sizes_Q[queries], self.names, None if self.weight_N is None else self.weight_N[rows])
 
 
 class Ranker(Protocol):

@@ -22,7 +22,8 @@ from daogou.store.records import attribute_columns, item_frame
 from daogou.store.schema import event_names, items, users
 from daogou.store.schema import events as table
 
-ROW = np.dtype([("user", "i8"), ("item", "i8"), ("kind", "i8"), ("time", "i8"), ("value", "f4"), ("session", "i4")])
+ROW = np.dtype([("user", "i8"), ("item", "i8"), ("kind", "i8"), ("time", "i8"), ("value", "f4"), ("session", "i4"), ("position", "i4")])
+LAST = 2**31 - 1  # positions beyond are no places of a list
 
 
 def snapshot(
@@ -46,6 +47,7 @@ def snapshot(
         np.ascontiguousarray(rows["time"]),
         np.ascontiguousarray(rows["value"]),
         np.ascontiguousarray(rows["session"]),
+        np.ascontiguousarray(rows["position"]),
     )
     data = Dataset(
         users=Vocabulary(p.user_id for p in people),
@@ -64,7 +66,7 @@ def snapshot(
 def _rows(conn: sa.Connection, until: int | None, only_user: str | None) -> NDArray[Any]:
     """Events in the order in which they came."""
     c = table.c
-    query = sa.select(c.user_no, c.item_no, c.kind_no, c.time, c.value, c.session_id).order_by(c.event_no)
+    query = sa.select(c.user_no, c.item_no, c.kind_no, c.time, c.value, c.session_id, c.position).order_by(c.event_no)
     if until is not None:
         query = query.where(c.time < until)
     if only_user is not None:
@@ -72,11 +74,12 @@ def _rows(conn: sa.Connection, until: int | None, only_user: str | None) -> NDAr
     return np.fromiter(_numbered_sessions(cursor(conn, query)), ROW)
 
 
-def _numbered_sessions(rows: Any) -> Iterator[tuple[int, int, int, int, float, int]]:
+def _numbered_sessions(rows: Any) -> Iterator[tuple[int, int, int, int, float, int, int]]:
     numbers: dict[str | None, int] = {None: -1}
     number, nan = numbers.setdefault, math.nan
-    for user, item, kind, time, value, session in rows:
-        yield user, item, kind, time, nan if value is None else value, number(session, len(numbers) - 1)
+    for user, item, kind, time, value, session, position in rows:
+        place = -1 if position is None else min(position, LAST)
+        yield user, item, kind, time, nan if value is None else value, number(session, len(numbers) - 1), place
 
 
 def _codes(numbers: Any) -> NDArray[np.int32]:

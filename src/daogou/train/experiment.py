@@ -159,6 +159,7 @@ class _Protocol:
                         replace(run, progress=None),
                         repeats=self.repeats,
                         request_time=self.parts.about["protocol"] == "time",
+                        log=self.parts.refit,
                     )
             except (TrainingError, MemoryError) as e:
                 self.warnings.append(f"{name} was left out: {why(e)}")

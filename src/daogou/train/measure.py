@@ -159,6 +159,7 @@ def _rankers(
                     repeats=repeats,
                     request_time=scenario.evaluation.protocol == "time",
                     kind=ranker_kind(scenario, place.rank),
+                    log=parts.refit,
                 )
             except (TrainingError, MissingExtra) as e:
                 notes.append(f"the blend ranks {place.name}: {e}")

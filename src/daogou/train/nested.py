@@ -3,6 +3,7 @@
     retrievers fitted on  Split.train   (events before the window)
     labels from           Split.validation
     judged on             Split.test, never read here
+    places                of what was shown until the end of the window, where they were logged: what was taken from far down counts more
 
 The window also has to say when to stop: the queries are dealt into folds, each fold stops a fit on the others, the last fit takes all of them with the
 trees that the folds agree on. The folds' own queries are ranked by the fit that did not see them, which says what the ranker is worth against the blend.
@@ -16,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daogou.contract import Codes, Recommender, Run
+from daogou.contract import Codes, Recommender, Run, Scores
 from daogou.data.dataset import Dataset
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
 from daogou.rank.blend import ROWS
+from daogou.rank.examined import Examined
 from daogou.rank.facts import Facts
 from daogou.rank.ranker import DEPTH, Examples, Ranked, Ranker
 
@@ -63,6 +65,7 @@ def learn(
     depth: int = DEPTH,
     kind: str = "",
     most: int = MOST_QUERIES,
+    log: Dataset | None = None,
 ) -> Learned:
     """Learns to rank what `models` propose.
 
@@ -75,6 +78,7 @@ def learn(
         request_time: whether features may read when a question is asked: not where the protocol's times give the answer away (leave-one-out).
         kind: the ranker's plugin, by which a release finds it again.
         most: questions that are learned from; of more, so many are drawn.
+        log: everything up to the end of the label window, with what was shown at which place; None = places are not known.
 
     Raises:
         TrainingError: too few questions whose answer was among the candidates.
@@ -83,7 +87,7 @@ def learn(
     if len(targets) > most:
         targets = targets[np.sort(rng.choice(len(targets), most, replace=False))]
     ranked = Ranked(models, weights, Facts.of(before), None, repeats=repeats, request_time=request_time, depth=depth, kind=kind)
-    asked = gather(ranked, targets)
+    asked = gather(ranked, targets, Examined.of(log) if log is not None else None)
     found_Q = np.add.reduceat(np.append(asked.examples.gain_N, 0.0), _starts(asked.examples)) > 0 if len(targets) else np.zeros(0, np.bool_)
     if found_Q.sum() < FEWEST:
         raise TrainingError(f"only {int(found_Q.sum())} questions have their answer among the candidates", expected=f"at least {FEWEST}", fix='rank = "blend"')
@@ -102,9 +106,9 @@ class Gathered(NamedTuple):
     wanted_Q: NDArray[np.int64]
 
 
-def gather(ranked: Ranked, targets: Targets) -> Gathered:
+def gather(ranked: Ranked, targets: Targets, examined: Examined | None = None) -> Gathered:
     """The candidates of every question, with features, and which of them were wanted. Memory: 4·N·F bytes."""
-    features, gains, sizes, blends = [], [], [], []
+    features, gains, sizes, blends, counts = [], [], [], [], []
     for first in range(0, len(targets), ROWS):
         some = targets[first : first + ROWS]
         queries = some.queries
@@ -117,13 +121,25 @@ def gather(ranked: Ranked, targets: Targets) -> Gathered:
         there = codes >= 0
         seen = ranked.features.of(parts, queries, blend_BI, codes)
         key = np.arange(len(codes))[:, None] * np.int64(ranked.n_items) + codes
-        gain = np.isin(key, some.wanted.row * ranked.n_items + some.wanted.item)
+        wanted_T = some.wanted.row * np.int64(ranked.n_items) + some.wanted.item
+        gain = np.isin(key, wanted_T)
+        if examined is not None:
+            counts.append(_weights(key, gain, wanted_T, examined.weights(some))[there])
         features.append(seen[there])
         gains.append(gain[there].astype(np.float32))
         sizes.append(there.sum(axis=1))
         blends.append(np.take_along_axis(blend_BI, np.where(there, codes, 0).astype(np.int64), 1)[there])
-    examples = Examples(np.concatenate(features), np.concatenate(gains), np.concatenate(sizes), ranked.features.names)
+    weight_N = np.concatenate(counts) if counts else None
+    examples = Examples(np.concatenate(features), np.concatenate(gains), np.concatenate(sizes), ranked.features.names, weight_N)
     return Gathered(examples, np.concatenate(blends), targets.wanted.lengths)
+
+
+def _weights(key_BC: NDArray[np.int64], gain_BC: NDArray[np.bool_], wanted_T: NDArray[np.int64], weight_T: Scores) -> Scores:
+    """[B, C] the weight of each wanted candidate, 1 for the others."""
+    out = np.ones(key_BC.shape, np.float32)
+    order = np.argsort(wanted_T)
+    out[gain_BC] = weight_T[order[np.searchsorted(wanted_T[order], key_BC[gain_BC])]]
+    return out
 
 
 def _folds(user_Q: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -159,7 +175,8 @@ def _thinned(examples: Examples, rng: np.random.Generator) -> Examples:
     taken_Q = np.bincount(row_N, examples.gain_N > 0, len(examples.sizes_Q))
     keep = place < taken_Q[row_N] + negatives
     sizes = np.bincount(row_N[keep], minlength=len(examples.sizes_Q))
-    return Examples(examples.features_NF[keep], examples.gain_N[keep], sizes, examples.names)
+    weight_N = None if examples.weight_N is None else examples.weight_N[keep]
+    return Examples(examples.features_NF[keep], examples.gain_N[keep], sizes, examples.names, weight_N)
 
 
 def _ndcg(asked: Gathered, order_N: NDArray[np.float32]) -> NDArray[np.float64]:
