@@ -6,8 +6,9 @@ from typing import Self
 from urllib.parse import urlencode
 
 from daogou import filters
-from daogou.filters import NUMBERS, All, Compare, Node
+from daogou.filters import All, Compare, Node
 from daogou.guide.search import Facet
+from daogou.guide.understand import digits
 from daogou.guide.values import Values
 from daogou.serve.web import fields
 from daogou.serve.web.page import Page
@@ -91,9 +92,9 @@ class Labels:
         match node:
             case Compare(name, "=", str(text)):
                 return self.value(name, text)
-            case Compare(name, "=" | "<" | ">=", float()) if self._kinds[name] in NUMBERS:
+            case Compare(name, "=" | "<" | ">=", float()) if self._kinds[name] == "number":
                 return self._range(name, (node,))
-            case All((Compare(name, ">=", float()) as low, Compare(other, "<", float()) as high)) if name == other:
+            case All((Compare(name, ">=", float()) as low, Compare(other, "<", float()) as high)) if name == other and self._kinds[name] == "number":
                 return self._range(name, (low, high))
             case _:
                 return filter
@@ -101,21 +102,23 @@ class Labels:
     def value(self, name: str, text: str) -> str:
         """What a value is called."""
         known = self._values.value(name, text)
-        short = text.rpartition(">")[2].strip() if self._kinds[name] == PATH else text
+        path = self._kinds[name] == "category"
+        short = text.rpartition(">")[2].strip() if path else text
         called = fields.neat(known.label(self._chinese) if known else short)
-        return self._page.speech.word(f"category.{short}", called) if self._kinds[name] == PATH else called
+        return self._page.speech.word(f"category.{short}", called) if path else called
 
     def _range(self, name: str, ends: tuple[Compare, ...]) -> str:
-        edge = {one.op: self._number(name, one.value) for one in ends}
+        edge = {one.op: self.number(name, one.value) for one in ends}
         if "=" in edge:
             return edge["="]
         low, high = edge.get(">=", ""), edge.get("<", "")
         return f"{low} – {high}" if low and high else f"< {high}" if high else f"≥ {low}"
 
-    def _number(self, name: str, value: object) -> str:
+    def number(self, name: str, value: object) -> str:
+        """A price as money, another number as it is."""
         assert isinstance(value, float)
         currency = self._page.speech.word("currency", "-").replace("-", "")
-        return fields.price(value, currency).removesuffix(".00") if name == "price" else f"{value:g}"
+        return fields.price(value, currency).removesuffix(".00") if name == "price" else digits(value)
 
 
 def groups(page: Page, values: Values, found: list[Facet], looked: Looked) -> list[Group]:
@@ -141,5 +144,5 @@ def chips(page: Page, values: Values, looked: Looked) -> list[Choice]:
     labels = Labels(page, values)
     out = [Choice(labels.value(PATH, looked.category), replace(looked, category="").address)] if looked.category else []
     if looked.at_most:
-        out.append(Choice(f"≤ {labels._number('price', float(looked.at_most))}", replace(looked, at_most="").address))
+        out.append(Choice(f"≤ {labels.number('price', float(looked.at_most))}", replace(looked, at_most="").address))
     return out + [Choice(labels.of(one), replace(looked, only=tuple(other for other in looked.only if other != one)).address) for one in looked.only]
