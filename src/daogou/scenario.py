@@ -55,7 +55,7 @@ class Placement(Config, frozen=True):
     cap: Annotated[int, Meta(ge=0)] = 0
     "At most so many items of one `diversity_by` value on a list; 0 = no cap."
     explore: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
-    "Share of the positions given to exploration; their propensities are logged."
+    "Share of the positions given to exploration, half of them to goods nobody has taken yet; their propensities are logged."
     size: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
