@@ -13,6 +13,7 @@ import numpy as np
 from daogou.contract import Run
 from daogou.data.histories import Histories
 from daogou.errors import ConfigError, ReleaseError, TrainingError
+from daogou.evaluate import evaluate
 from daogou.models.keras_adapter import KerasModel, next_items, padded
 from daogou.testing import nets
 from daogou.testing.contract import RecommenderContract, asked
@@ -126,3 +127,9 @@ def test_the_worked_example_trains_evaluates_and_serves(tmp_path):
     assert figures["taste"] > figures["popular"]
     served = done.stdout.splitlines()[-1]
     assert served.startswith("served: ") and len(served.split(",")) == 3 and "degraded" not in served
+
+
+@pytest.mark.slow
+def test_quality_on_movielens_100k(movielens_split):
+    model = KerasModel(build="daogou.testing.nets:history", length=5, epochs=1).fit(movielens_split.train)
+    assert 0.045 < evaluate(model, movielens_split.test).mean("ndcg@10") < 0.08

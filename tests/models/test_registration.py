@@ -9,7 +9,9 @@ import pytest
 from daogou.contract import NewcomerStandIn, Queries, Run
 from daogou.data.dataset import Dataset, from_frames
 from daogou.data.histories import Histories
+from daogou.data.split import split
 from daogou.errors import TrainingError
+from daogou.evaluate import evaluate
 from daogou.models.registration import Registration
 
 
@@ -98,3 +100,10 @@ def test_it_hands_over_to_models_of_histories_as_events_come() -> None:
     assert isinstance(model, NewcomerStandIn)
     np.testing.assert_allclose(model.trust_B(queries), [0, 2 / 3, 6 / 7, 2 / 3], atol=1e-6)
     assert (Registration(handover=0).fit(town()).trust_B(queries) == [0, 1, 1, 1]).all()
+
+
+def test_quality_for_people_never_met_on_movielens_100k(movielens_100k: Dataset) -> None:
+    """Of all that they rate; popularity alone has .540."""
+    parts = split(movielens_100k, "cold-users", share=0.2)
+    model = Registration(attributes=("age", "gender", "occupation")).fit(parts.train)
+    assert 0.54 < evaluate(model, parts.test).mean("ndcg@10") < 0.57
