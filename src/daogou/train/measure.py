@@ -160,6 +160,7 @@ def _rankers(
                     request_time=scenario.evaluation.protocol == "time",
                     kind=ranker_kind(scenario, place.rank),
                     log=parts.refit,
+                    later=scenario.evaluation.protocol == "time",
                 )
             except (TrainingError, MissingExtra) as e:
                 notes.append(f"the blend ranks {place.name}: {e}")

@@ -12,12 +12,12 @@ Axes: B queries of a batch, C candidates, F features, N examples, Q queries.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daogou.contract import Codes, Recommender, Run, Scores
+from daogou.contract import Codes, Recommender, Run
 from daogou.data.dataset import Dataset
 from daogou.data.split import Targets
 from daogou.errors import TrainingError
@@ -66,6 +66,7 @@ def learn(
     kind: str = "",
     most: int = MOST_QUERIES,
     log: Dataset | None = None,
+    later: bool = False,
 ) -> Learned:
     """Learns to rank what `models` propose.
 
@@ -79,6 +80,8 @@ def learn(
         kind: the ranker's plugin, by which a release finds it again.
         most: questions that are learned from; of more, so many are drawn.
         log: everything up to the end of the label window, with what was shown at which place; None = places are not known.
+        later: whether the gain is that of fits on the earlier half of the labels on the later half: people of one window want the same things in it, so
+            that folds of people alone praise a ranker that has learned the window. For windows in time.
 
     Raises:
         TrainingError: too few questions whose answer was among the candidates.
@@ -91,8 +94,11 @@ def learn(
     found_Q = np.add.reduceat(np.append(asked.examples.gain_N, 0.0), _starts(asked.examples)) > 0 if len(targets) else np.zeros(0, np.bool_)
     if found_Q.sum() < FEWEST:
         raise TrainingError(f"only {int(found_Q.sum())} questions have their answer among the candidates", expected=f"at least {FEWEST}", fix='rank = "blend"')
-    fits, order_N = _cross_fit(asked.examples, _folds(targets.queries.user_B, rng), new, run, rng)
-    gain_Q = _ndcg(asked, order_N) - _ndcg(asked, asked.blend_N)
+    taught, judged = _halves(asked, targets) if later else (asked, asked)
+    if (late := int((judged.wanted_Q > 0).sum())) < FEWEST:
+        raise TrainingError(f"only {late} questions have an answer in the later half of the window", expected=f"at least {FEWEST}", fix='rank = "blend"')
+    fits, order_N = _cross_fit(taught.examples, _folds(targets.queries.user_B, rng), new, run, rng)
+    gain_Q = (_ndcg(judged, order_N) - _ndcg(judged, asked.blend_N))[judged.wanted_Q > 0]
     ranked.ranker = new().agreed(fits).fit(_thinned(asked.examples, rng), run)
     gain, error = float(gain_Q.mean()), float(gain_Q.std(ddof=1) / np.sqrt(len(gain_Q)))
     return Learned(ranked, gain, gain - 1.96 * error, gain + 1.96 * error, len(gain_Q))
@@ -104,11 +110,13 @@ class Gathered(NamedTuple):
     examples: Examples
     blend_N: NDArray[np.float32]
     wanted_Q: NDArray[np.int64]
+    time_N: NDArray[np.int64]
+    "When each wanted candidate was taken; 0 for the others."
 
 
 def gather(ranked: Ranked, targets: Targets, examined: Examined | None = None) -> Gathered:
     """The candidates of every question, with features, and which of them were wanted. Memory: 4·N·F bytes."""
-    features, gains, sizes, blends, counts = [], [], [], [], []
+    features, gains, sizes, blends, counts, times = [], [], [], [], [], []
     for first in range(0, len(targets), ROWS):
         some = targets[first : first + ROWS]
         queries = some.queries
@@ -124,22 +132,35 @@ def gather(ranked: Ranked, targets: Targets, examined: Examined | None = None) -
         wanted_T = some.wanted.row * np.int64(ranked.n_items) + some.wanted.item
         gain = np.isin(key, wanted_T)
         if examined is not None:
-            counts.append(_weights(key, gain, wanted_T, examined.weights(some))[there])
+            counts.append(_of_wanted(key, gain, wanted_T, examined.weights(some), 1)[there])
+        times.append(_of_wanted(key, gain, wanted_T, some.wanted.time, 0)[there])
         features.append(seen[there])
         gains.append(gain[there].astype(np.float32))
         sizes.append(there.sum(axis=1))
         blends.append(np.take_along_axis(blend_BI, np.where(there, codes, 0).astype(np.int64), 1)[there])
     weight_N = np.concatenate(counts) if counts else None
     examples = Examples(np.concatenate(features), np.concatenate(gains), np.concatenate(sizes), ranked.features.names, weight_N)
-    return Gathered(examples, np.concatenate(blends), targets.wanted.lengths)
+    return Gathered(examples, np.concatenate(blends), targets.wanted.lengths, np.concatenate(times))
 
 
-def _weights(key_BC: NDArray[np.int64], gain_BC: NDArray[np.bool_], wanted_T: NDArray[np.int64], weight_T: Scores) -> Scores:
-    """[B, C] the weight of each wanted candidate, 1 for the others."""
-    out = np.ones(key_BC.shape, np.float32)
+def _of_wanted(key_BC: NDArray[np.int64], gain_BC: NDArray[np.bool_], wanted_T: NDArray[np.int64], value_T: NDArray[Any], other: int) -> NDArray[Any]:
+    """[B, C] the value of each wanted candidate, `other` for the rest."""
+    out = np.full(key_BC.shape, other, value_T.dtype)
     order = np.argsort(wanted_T)
-    out[gain_BC] = weight_T[order[np.searchsorted(wanted_T[order], key_BC[gain_BC])]]
+    out[gain_BC] = value_T[order[np.searchsorted(wanted_T[order], key_BC[gain_BC])]]
     return out
+
+
+def _halves(asked: Gathered, targets: Targets) -> tuple[Gathered, Gathered]:
+    """The same candidates, once with what was taken in the earlier half of the window and once with what was taken in the later one."""
+    wanted, examples = targets.wanted, asked.examples
+    middle = int(np.median(wanted.time)) if len(wanted.time) else 0
+
+    def only(of_N: NDArray[np.bool_], of_T: NDArray[np.bool_]) -> Gathered:
+        gain_N = np.where(of_N, examples.gain_N, 0).astype(np.float32)
+        return asked._replace(examples=examples._replace(gain_N=gain_N), wanted_Q=np.bincount(wanted.row[of_T], minlength=len(targets)))
+
+    return only(asked.time_N <= middle, wanted.time <= middle), only(asked.time_N > middle, wanted.time > middle)
 
 
 def _folds(user_Q: Codes, rng: np.random.Generator) -> NDArray[np.int64]:
