@@ -148,6 +148,13 @@ def test_tables_in_a_file_are_whole(shop: Path) -> None:
     assert "coverage@10" in said
 
 
+def test_cold_figures_stand_beside_warm_ones(shop: Path) -> None:
+    said = ask("evaluate", "--protocol", "cold-users", "--models", "popular,covisit", "--project", str(shop))
+    assert "under cold-users and under" in said
+    both = ask("evaluate", "--protocol", "cold-users,leave-one-out", "--models", "popular,covisit", "--project", str(shop))
+    assert "under cold-users and under leave-one-out" in both
+
+
 # ---- long commands
 def test_the_epochs_of_a_network_share_one_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with bars() as report:

@@ -221,11 +221,20 @@ def train(
     _print(trained, as_json, str(trained))
 
 
+def _beside_cold(protocols: tuple[str, ...], scenario: "Scenario") -> tuple[str, ...]:
+    """With a protocol of cold items or people alone, also the scenario's own: a cold figure says something beside a warm one."""
+    warm = scenario.evaluation.protocol if not scenario.evaluation.protocol.startswith("cold-") else "leave-one-out"
+    return (*protocols, warm) if protocols and all(name.startswith("cold-") for name in protocols) else protocols
+
+
 @app.command()
 def evaluate(
     protocol: Annotated[
         str,
-        typer.Option(help="time, leave-one-out, user-split, cold-items or cold-users; several with commas lie beside the first. The scenario's if left out."),
+        typer.Option(
+            help="time, leave-one-out, user-split, cold-items or cold-users; several with commas lie beside the first, a warm one beside a cold one. "
+            "The scenario's if left out."
+        ),
     ] = "",
     models: Models = "",
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Fits of each model that differ in the seed alone.")] = 1,
@@ -243,7 +252,7 @@ def evaluate(
         found = experiment(
             snapshot(project, store, scenario),
             scenario,
-            protocols=_names(protocol),
+            protocols=_beside_cold(_names(protocol), scenario),
             models=_names(models),
             seeds=seeds,
             threads=project.training.threads,

@@ -328,8 +328,20 @@ class Engine:
     ) -> list[Listed]:
         """The best k allowed items for some words, a photo and a shopper's taste; see `Finder.find`. Without any of them, what is new."""
         taste = partial(self._by_taste, user_id) if user_id is not None else None
-        found = self.finder.find(text, allowed_I, k, photo=photo, like=like, taste=taste, alike=alike, unfinished=unfinished, liberal=liberal)
-        return [Listed(*one) for one in found]
+        # Where the filter says what is wanted, words on the profile raise what meets it; where words find it, they only break ties.
+        wished = self._said_of(user_id) if user_id is not None and liberal else None
+        depth = max(k, CANDIDATES) if wished else k
+        found = self.finder.find(text, allowed_I, depth, photo=photo, like=like, taste=taste, alike=alike, unfinished=unfinished, liberal=liberal)
+        listed = [Listed(*one) for one in found]
+        if wished:
+            by_code = {one.code: one for one in listed}
+            listed = [by_code[code] for code in wishes.reordered(list(by_code), wished, k)]
+        return listed[:k]
+
+    def _said_of(self, user_id: str) -> Wishes | None:
+        """What somebody said of the profile; None = nothing."""
+        place = next((p for p in self.scenario.placements if p.about == "shopper"), self.scenario.placements[0])
+        return self._wishes(self._person(user_id, place)[0], Request(placement=place.name, user_id=user_id))
 
     def own_reasons(self, user_id: str, codes: Sequence[int], locale: str = "en") -> dict[int, tuple[str, Cause]]:
         """Which of the shopper's own items speaks for each of these, and the scenario's words for it; nothing for those for which none does.

@@ -167,6 +167,21 @@ def test_ranking_and_search_follow_too(engine: Engine, store: Store) -> None:
     assert brand(engine, shown(engine.rank("u3", items)))[:8].count("b2") > brands[:8].count("b2")
 
 
+def test_the_guide_follows_too(engine: Engine, store: Store) -> None:
+    """Where a filter says what is wanted, everything that meets it is as good: then words on the profile decide."""
+    allowed_I = engine.matching(['brand in ["b1", "b2", "b3"]'])
+
+    def brands() -> list[str]:
+        return brand(engine, [engine.catalogue.items.id(one.code) for one in engine.find("item", allowed_I, 9, user_id="u3", liberal=True)])
+
+    before = brands()
+    say(store, "brand", "b2", "more")
+    raised = brands()
+    assert raised.count("b2") >= min(before.count("b2") + 3, 9) and len(raised) == len(before)
+    say(store, "brand", "b1")
+    assert "b1" in before and "b1" not in brands()
+
+
 def test_without_a_release_the_newest_are_ordered_by_words(scenario: Scenario, store: Store) -> None:
     engine = Engine(None, scenario, store)
     say(store, "brand", "b1")
