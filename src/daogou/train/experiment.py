@@ -160,7 +160,6 @@ class _Protocol:
                         repeats=self.repeats,
                         request_time=self.parts.about["protocol"] == "time",
                         log=self.parts.refit,
-                        later=self.parts.about["protocol"] == "time",
                     )
             except (TrainingError, MemoryError) as e:
                 self.warnings.append(f"{name} was left out: {why(e)}")
