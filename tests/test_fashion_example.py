@@ -9,7 +9,10 @@ from types import ModuleType
 import polars as pl
 import pytest
 
+from daogou.engine import Engine
 from daogou.errors import UsageError
+from daogou.release import open_current
+from daogou.scenario import load_project
 from daogou.store import Store
 from daogou.testing.data import dataset_path
 
@@ -63,5 +66,15 @@ def test_the_real_catalogue_is_a_shop_with_photos_in_one_command(tmp_path: Path)
     with Store.open(f"sqlite:///{shop / 'store.sqlite3'}", read_only=True) as store:
         assert store.counts().items == 150
     assert len(list((shop / "photos").glob("*.jpg"))) > 140
+    project = load_project(shop)
+    with Store.open(project.store_url, read_only=True) as store:
+        engine, beside = Engine(open_current(project.releases), project.load_scenario(), store), 0
+        for item in store.items([str(one) for one in store.item_table({})["item_id"][:40].to_list()]):
+            path = str(item.category).split(" > ")
+            for one in engine.bought_together(item.item_id).items:
+                beside += 1
+                assert one.item is not None and one.item.attributes["gender"] in (item.attributes["gender"], "Unisex")
+                assert str(one.item.category).split(" > ")[:2] != path[:2]  # no second watch with a watch
+        assert beside > 20
     again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0 and "release" not in again.stdout  # what is done is not done again
