@@ -9,7 +9,8 @@
     comparison = name [ operator value | ["not"] "in" ( list | "$cart" ) ]         a flag may stand alone
     value      = number | text | true | false | "$user." name | "$item." name [ "[" steps "]" ]
 
-`$item.category[1]` is the path's first step: what belongs to the same department as the item on the page. `category = "Shoes"` is also true below that path (``Shoes > Running``); an attribute of several values (``a|b``) matches by any of them. What is not
+`$item.category[1]` is the path's first step: what belongs to the same department as the item on the page.
+`category = "Shoes"` is also true below that path (``Shoes > Running``); an attribute of several values (``a|b``) matches by any of them. What is not
 known (a missing attribute, ``$item`` without an item on the page) compares false, whatever the operator. `compile` finds every mistake; `Filter.mask`
 never fails on data.
 """
