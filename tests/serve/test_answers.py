@@ -33,7 +33,7 @@ def test_every_placement_answers_with_items_and_the_release(reading: Client) -> 
 
 
 def test_taste_is_personal(reading: Client) -> None:
-    odd, even = ids(ask(reading, placement="home.discover", user_id="u1", k=5)), ids(ask(reading, placement="home.discover", user_id="u2", k=5))
+    odd, even = (ids(ask(reading, placement="home.for_you", user_id=who, k=5)) for who in ("u1", "u2"))
     assert {int(i[1:]) % 2 for i in odd} == {1}
     assert {int(i[1:]) % 2 for i in even} == {0}
 
@@ -46,7 +46,7 @@ def test_an_unknown_shopper_is_a_guest(reading: Client) -> None:
 
 def test_a_session_speaks_for_a_guest(reading: Client) -> None:
     seen = [{"item_id": f"i{n}", "event": "purchase"} for n in (1, 3, 5)]
-    answer = ask(reading, placement="home.discover", session=seen, k=5, explain=True)
+    answer = ask(reading, placement="home.for_you", session=seen, k=5, explain=True)
     assert {int(i[1:]) % 2 for i in ids(answer)} == {1}
     assert {cause["item_id"] for item in answer["items"] for cause in item["explanation"]} <= {"i1", "i3", "i5"}
 

@@ -66,7 +66,7 @@ def test_they_arrive_without_being_asked_for(client: Client, app: Litestar) -> N
 
 def test_what_was_shown_does_not_push_what_was_done_out_of_sight(client: Client, app: Litestar) -> None:
     """A shopper is read back to a bounded number of events; a few pages of recommendations must not fill it."""
-    question = {"placement": "home.discover", "user_id": "u1", "k": 10, "details": False}
+    question = {"placement": "home.for_you", "user_id": "u1", "k": 10, "details": False}
     before = [item["item_id"] for item in client.post("/v1/recommendations", json=question).json()["items"]]
     for _ in range(60):
         client.post("/v1/recommendations", json=question)
