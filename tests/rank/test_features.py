@@ -96,6 +96,19 @@ def test_without_request_time_nothing_depends_on_when_is_asked(shop: Any) -> Non
         assert np.array_equal(now, then, equal_nan=True) is not request_time
 
 
+def test_likeness_to_the_last_few_knows_the_last_few_and_no_more(shop: Any) -> None:
+    of, queries = ranked(shop), shop.parts.validation.queries
+    codes, whole = seen(of, queries)
+    _, short = seen(of, replace(queries, history=queries.history.tail(5)), codes)
+    _, newest = seen(of, replace(queries, history=queries.history.tail(1)), codes)
+    names = of.features.names
+    one, few = (names.index(f"ease: like the last{more}") for more in ("", " few"))
+    assert (queries.history.lengths > 5).any()
+    np.testing.assert_array_equal(short[..., few], whole[..., few])
+    np.testing.assert_array_equal(newest[..., few], whole[..., one])
+    assert (whole[..., few] != whole[..., one]).any()
+
+
 def test_features_of_a_person_and_an_item_are_what_they_say() -> None:
     day = [0, 10, 20, 25, 25]
     events = pl.DataFrame(

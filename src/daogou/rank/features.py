@@ -1,6 +1,6 @@
 """What a ranker sees of a candidate. One function for training and serving, and it reads nothing but the question, the models' answers and `Facts`.
 
-    of the models      z-score, rank, whether it was retrieved; the blend's score and rank; how many models agree; likeness to the newest item
+    of the models      z-score, rank, whether it was retrieved; the blend's score and rank; how many models agree; likeness to the newest events
     of person × item   how often, how long ago, how many events ago; time since then against the usual gap
     of person × group  share of the history with the same category, brand, …; price against the person's median; popularity against theirs
     of the item        popularity, trend over 1, 7 and 28 days, age
@@ -10,6 +10,7 @@ Axes: B queries, C candidates, F features, M models, E events of the histories, 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from daogou.rank.facts import DAY_US, WINDOWS_DAYS, Facts
 from daogou.rank.normalise import moments, z_scores
 
 HISTORY = 500  # newest events that are looked at: what serving reads
+LIKE = {"like the last": 1, "like the last few": 5}  # newest events whose items a candidate may be like
 RECENT = 20.0  # events: an event so much older counts 1/e in shares of a group and in the popularity a person is used to
 HOUR_US = 3_600_000_000
 
@@ -101,7 +103,7 @@ class Features:
             out[f"{part.name}: retrieved"] = rank < self.depth
             votes += np.where(rank < self.depth, 1.0 / (rank + 10.0), 0.0)
             if isinstance(model, ItemItem):
-                out[f"{part.name}: like the last"] = self._like_the_last(model, queries, candidates)
+                out |= {f"{part.name}: {name}": self._likeness(model, queries, n, candidates) for name, n in LIKE.items()}
         total = taken(blend_BI, candidates)
         out["blend: score"] = np.where(np.isfinite(total), total, np.nan)
         out["blend: rank"] = np.log1p(_ranks(blend_BI, open_BI, candidates, self.depth))
@@ -113,9 +115,9 @@ class Features:
         return np.tile(self.facts.known_I, (len(queries), 1)) if self.repeats else self.facts.known_I & ~queries.history.seen(n)
 
     @staticmethod
-    def _like_the_last(model: Recommender, queries: Queries, candidates: Codes) -> Scores:
-        alone = Queries(history=queries.history.tail(1), user_B=queries.user_B, now_B=queries.now_B, context=queries.context, attributes=queries.attributes)
-        scores_BI = model.score(alone)
+    def _likeness(model: Recommender, queries: Queries, n: int, candidates: Codes) -> Scores:
+        """[B, C] what the model says when it knows nothing but the `n` newest events."""
+        scores_BI = model.score(replace(queries, history=queries.history.tail(n)))
         return z_scores(taken(scores_BI, candidates), moments(scores_BI))
 
     # ---- of the person and the item
