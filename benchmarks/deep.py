@@ -26,10 +26,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 
+from benchmarks import hyperparameters
 from benchmarks.ranker import dated
 from daogou import plugins
 from daogou.contract import Codes, Queries, Run, Scores
@@ -206,11 +206,6 @@ def sampled_values(model: Any, queries: Queries, candidates: Codes) -> Scores:
     rank = (scores[:, 1:] > scores[:, :1]).sum(axis=1) + 0.5 * (scores[:, 1:] == scores[:, :1]).sum(axis=1)
     hit = rank < 10
     return np.stack([hit, np.where(hit, 1 / np.log2(rank + 2), 0)], axis=1).astype(np.float64)
-
-
-def hyperparameters(texts: list[str]) -> dict[str, Any]:
-    pairs = (text.partition("=") for text in texts)
-    return {name: msgspec.json.decode(value) if value[:1] in "0123456789tfn-." else value for name, _, value in pairs}
 
 
 def main() -> None:

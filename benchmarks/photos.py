@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 
+from benchmarks import hyperparameters
 from daogou.contract import Encoder, Mask, Progress, Run, Scores
 from daogou.encode import cache, encoder
 from daogou.encode.content_cnn import ContentCnn
@@ -108,7 +108,6 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, help="directory of vectors and network; a temporary one if left out")
     parser.add_argument("--only", nargs="+", choices=tuple(SEARCHED), default=tuple(SEARCHED))
     asked = parser.parse_args()
-    given = {name: msgspec.json.decode(value) for name, _, value in (text.partition("=") for text in asked.option)}
     told_s = 0.0
 
     def progress(step: str, done: float, total: float | None) -> None:
@@ -118,7 +117,11 @@ def main() -> None:
             print(f"{time.process_time():7.0f} cpu s  {step}  {done:.0f}/{total or 0:.0f}", flush=True, file=sys.stderr)
 
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(compare(asked.only, asked.attributes, given, asked.vectors or Path(temporary), progress), indent=1, ensure_ascii=False))
+        print(
+            json.dumps(
+                compare(asked.only, asked.attributes, hyperparameters(asked.option), asked.vectors or Path(temporary), progress), indent=1, ensure_ascii=False
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -26,11 +26,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from benchmarks import hyperparameters
 from benchmarks.accuracy import FILES, sequences
 from benchmarks.peers.exchange import cpu_s
 from daogou import plugins
@@ -372,8 +372,7 @@ def main() -> None:
     options.add_argument("--option", action="append", default=[], help="NAME=VALUE, a hyperparameter of our network")
     options.add_argument("--whole", action="store_true", help="our network runs to its end though the target is reached")
     a = options.parse_args()
-    pairs = (text.partition("=") for text in a.option)
-    a.options = {name: msgspec.json.decode(value) if value[:1] in "0123456789tfn-.[" else value for name, _, value in pairs}
+    a.options = hyperparameters(a.option)
     if unknown := set(a.peers) - {*GRIDS, RACE} | ({"daogou"} & set(a.peers)):
         options.error(f"no peer named {', '.join(sorted(unknown))}; there are implicit, lenskit and race")
     os.environ.setdefault("NPROC", str(a.threads))
